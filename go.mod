@@ -1,0 +1,3 @@
+module github.com/dewpaas/dew
+
+go 1.26
