@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands is the whole command line. Each verb is a struct in a file of its
+// own with a Run method; kong hands Run what bind provides.
+type commands struct {
+	Version versionCmd `cmd:"" help:"Print the version of dew, of the guest contract and of the Go it was built with."`
+}
+
+// console is where a verb talks to its user. Errors are returned, not printed:
+// only main prints them and only main exits.
+type console struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// hinted is an error that knows a remedy. It prints as two lines.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.err.Error() }
+func (h *hinted) Unwrap() error { return h.err }
+
+// withHint adds the remedy that main prints under the error.
+func withHint(err error, hint string) error { return &hinted{err, hint} }
+
+// exitStatus is returned by a verb that wants main to exit with a status and
+// print nothing, because all was said already.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	c := &console{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	code := run(ctx, c, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run parses args, runs the verb and returns the exit status: 0 done, 1 the
+// verb failed, 2 the command line was wrong, or what the verb asks for.
+func run(ctx context.Context, c *console, args []string) int {
+	exited := -1
+	parser, err := kong.New(new(commands),
+		kong.Name("dew"),
+		kong.Description("A Cloud Foundry-compatible platform whose droplets are unikernels."),
+		kong.UsageOnError(),
+		kong.Writers(c.out, c.err),
+		kong.Exit(func(code int) { exited = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(c),
+	)
+	if err != nil {
+		panic(err) // the commands struct itself is wrong: no user can cause it
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	verb, err := parser.Parse(args)
+	if exited >= 0 { // help was printed
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(c.err, "dew: error: %v\ndew: hint: `dew --help` lists the verbs, `dew VERB --help` its flags\n", err)
+		return 2
+	}
+	return report(c.err, verb.Run())
+}
+
+// report prints err in the house's voice and turns it into an exit status.
+func report(w io.Writer, err error) int {
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	fmt.Fprintf(w, "dew: error: %v\n", err)
+	var h *hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(w, "dew: hint: %s\n", h.hint)
+	}
+	return 1
+}
