@@ -20,7 +20,7 @@ type Kind uint16
 const (
 	Signal    Kind = 1 // payload u32: signal number, delivered to the program as kill(2) would
 	Stacks    Kind = 2 // answered by the stacks of all goroutines as text
-	Heap      Kind = 3 // answered by MemProfile records, see docs/format/control.md
+	Heap      Kind = 3 // answered by MemProfile records
 	CPUStart  Kind = 4 // payload u32: samples a second. Answered when sampling has begun
 	CPUStop   Kind = 5 // answered by the raw samples since CPUStart
 	Metrics   Kind = 6 // answered by lines "name value" of runtime/metrics kind
