@@ -80,6 +80,4 @@ func packagesOf(t *testing.T) map[string]*goPackage {
 	return p
 }
 
-func importPath(dir string) string { return path.Join(modulePath, dir) }
-
 func isTest(name string) bool { return strings.HasSuffix(name, "_test.go") }

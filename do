@@ -1,0 +1,90 @@
+#!/bin/sh
+# do VERB: every task of this repository. `./do help` lists them.
+# Written for a fresh Debian machine that has Go and nothing else; what a verb
+# needs beyond that it installs with apt-get, and says so.
+set -eu
+cd "$(dirname "$0")"
+export CGO_ENABLED=0
+
+say() { printf '%s\n' "do: $*" >&2; }
+
+need_go() {
+	command -v go >/dev/null || [ ! -x /usr/local/go/bin/go ] || PATH=$PATH:/usr/local/go/bin
+	command -v go >/dev/null || {
+		say "error: no Go on this machine"
+		say "hint: install Go 1.26 from https://go.dev/dl/ and put its bin folder on PATH"
+		exit 1
+	}
+}
+
+# packages PROGRAM=PACKAGE ...: installs the packages whose program is missing.
+packages() {
+	missing=
+	for pair in "$@"; do
+		command -v "${pair%%=*}" >/dev/null || [ -x "/usr/sbin/${pair%%=*}" ] || missing="$missing ${pair#*=}"
+	done
+	[ -n "$missing" ] || return 0
+	if [ "$(id -u)" != 0 ]; then
+		say "not root: going on without$missing"
+		say "hint: sudo apt-get install$missing"
+		return 0
+	fi
+	say "installing with apt-get:$missing"
+	apt-get update -q >/dev/null
+	# shellcheck disable=SC2086 # a list of packages
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null
+}
+
+demo() {
+	need_go
+	packages qemu-system-x86_64=qemu-system-x86
+	exec go run ./cmd/dew demo "$@"
+}
+
+check() {
+	need_go
+	unformatted=$(git ls-files '*.go' | xargs gofmt -l)
+	[ -z "$unformatted" ] || { say "error: not as gofmt writes it: $unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+}
+
+run_tests() {
+	need_go
+	packages qemu-system-x86_64=qemu-system-x86 nft=nftables
+	check
+	go test -json -timeout 20m "${@:-./...}" | go run ./tests/summary
+}
+
+case ${1:-help} in
+demo) shift; demo "$@" ;;
+check) check ;;
+test) shift; run_tests "$@" ;;
+race)
+	need_go
+	packages gcc=gcc
+	CGO_ENABLED=1 go test -race -json -timeout 30m ./... | go run ./tests/summary
+	;;
+fuzz)
+	# Each target for FUZZTIME (default 20s), one after the other.
+	need_go
+	for package in $(go list ./...); do
+		for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+			say "$package $target"
+			go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-20s}" "$package"
+		done
+	done
+	;;
+golden) need_go; go test ./... -run 'Golden' -update ;;
+*)
+	cat <<'HELP'
+./do demo    builds real programs into droplets, runs each as a sealed process and on
+             bare metal under QEMU, talks to them and prints what was checked
+./do test    formatting, vet, staticcheck and all tests; prints what was skipped and why
+./do check   formatting, vet and staticcheck alone
+./do race    all tests under the race detector (installs gcc)
+./do fuzz    every fuzz target for FUZZTIME (default 20s)
+./do golden  writes the golden files anew: review the difference
+HELP
+	;;
+esac
