@@ -53,7 +53,14 @@ func podinfoStore(ctx context.Context, addr string) error {
 	if err := json.Unmarshal(a.body, &stored); err != nil || stored.Hash == "" {
 		return fmt.Errorf("status %d, no hash in %.80q", a.status, a.body)
 	}
-	return bodyHas("/store/"+stored.Hash, string(content))(ctx, addr)
+	read, err := get(ctx, addr, "/store/"+stored.Hash)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(read.body, content) {
+		return fmt.Errorf("status %d, read back %.80q", read.status, read.body)
+	}
+	return nil
 }
 
 func podinfoToken(ctx context.Context, addr string) error {
