@@ -39,9 +39,11 @@ const (
 )
 
 // BootEnv is the name of the first environment variable of a guest,
-// "DEW_BOOT=<Version>:<bytes of the boot record>". Its presence, in first
-// place, is how the linked-in library OS knows that it is in a guest: without
-// it the same ELF is an ordinary Linux program.
+// "DEW_BOOT=<Version>:<bytes of the boot record>:<CPUs>", decimal. Its
+// presence, in first place, is how the linked-in library OS knows that it is
+// in a guest: without it the same ELF is an ordinary Linux program. The number
+// of CPUs stands here too because the Go runtime wants it before it can read
+// anything else.
 const BootEnv = "DEW_BOOT"
 
 // VNetHeaderSize is the length in bytes of the header in front of every frame.

@@ -1,0 +1,192 @@
+// The runtime's side of the library OS: every hook that it needs, in one file.
+//
+// What is allowed where:
+//
+//	dewStart        runs in osinit: no heap, no P, no locks, stack of g0
+//	dewEvent        runs inside netpoll: may run without a P, no allocation,
+//	                no write barriers
+//	all others      run on an ordinary goroutine
+package runtime
+
+import (
+	"internal/runtime/syscall/linux"
+	"internal/stringslite"
+	"unsafe"
+)
+
+// Descriptors and event tags of the tender: package abi of the library OS,
+// repeated because the runtime cannot import it.
+const (
+	dewFDPacket  = 3
+	dewFDWake    = 4
+	dewFDPoll    = 5
+	dewFDControl = 7
+
+	dewPollPacket  = 1
+	dewPollWake    = 2
+	dewPollControl = 3
+)
+
+// dewGuest is set before the world starts and never changes.
+var dewGuest bool
+
+// dewStart finds out whether this process is a guest and returns the number
+// of CPUs that the tender gave it, 0 outside a guest. The boot variable is the
+// first of the environment: "DEW_BOOT=version:length:cpus".
+func dewStart() int32 {
+	const name = "DEW_BOOT="
+	first := argv_index(argv, argc+1)
+	if first == nil {
+		return 0
+	}
+	s := gostringnocopy(first)
+	if !stringslite.HasPrefix(s, name) {
+		return 0
+	}
+	dewGuest = true
+	cpus, field := int32(0), 0
+	for i := len(name); i < len(s); i++ {
+		switch {
+		case s[i] == ':':
+			field++
+		case field == 2 && '0' <= s[i] && s[i] <= '9' && cpus < 1024:
+			cpus = cpus*10 + int32(s[i]-'0')
+		}
+	}
+	return max(cpus, 1)
+}
+
+// Set once by the library OS before the first descriptor is polled.
+var (
+	dewPollOpenHook  func(fd uintptr, pd unsafe.Pointer, seq uintptr) uintptr
+	dewPollCloseHook func(fd uintptr) uintptr
+)
+
+//go:linkname dew_setPollHooks
+func dew_setPollHooks(open func(fd uintptr, pd unsafe.Pointer, seq uintptr) uintptr, close func(fd uintptr) uintptr) {
+	dewPollOpenHook, dewPollCloseHook = open, close
+}
+
+func dewPollOpen(fd uintptr, pd unsafe.Pointer, seq uintptr) uintptr {
+	if dewPollOpenHook == nil {
+		return _EPERM // not pollable: package os then reads and writes it directly
+	}
+	return dewPollOpenHook(fd, pd, seq)
+}
+
+func dewPollClose(fd uintptr) uintptr {
+	if dewPollCloseHook == nil {
+		return 0
+	}
+	return dewPollCloseHook(fd)
+}
+
+// dew_pollReady makes the goroutines that wait on the pollDesc pd runnable.
+// pd and seq are those that the open hook got; a pollDesc that serves another
+// descriptor by now is left alone. mode is 'r', 'w' or their sum.
+//
+//go:linkname dew_pollReady
+func dew_pollReady(p unsafe.Pointer, seq uintptr, mode int32) {
+	pd := (*pollDesc)(p)
+	if pd.fdseq.Load() != seq {
+		return
+	}
+	delta := int32(0)
+	var rg, wg *g
+	if mode == 'r' || mode == 'r'+'w' {
+		rg = netpollunblock(pd, 'r', true, &delta)
+	}
+	if mode == 'w' || mode == 'r'+'w' {
+		wg = netpollunblock(pd, 'w', true, &delta)
+	}
+	netpollAdjustWaiters(delta)
+	if rg != nil {
+		netpollgoready(rg, 0)
+	}
+	if wg != nil {
+		netpollgoready(wg, 0)
+	}
+}
+
+// dewHostPoll has the pollDesc of each of the tender's descriptors that the
+// library OS waits on, by event tag.
+var dewHostPoll [dewPollControl + 1]*pollDesc
+
+// dewEvent takes one event of the tender's epoll.
+func dewEvent(ev *linux.EpollEvent, delay int64, toRun *gList) int32 {
+	tag := *(*uint64)(unsafe.Pointer(&ev.Data))
+	if tag == dewPollWake {
+		if delay != 0 { // as in netpoll: only a blocking poll takes the wake-up
+			var one uint64
+			read(dewFDWake, noescape(unsafe.Pointer(&one)), int32(unsafe.Sizeof(one)))
+			netpollWakeSig.Store(0)
+		}
+		return 0
+	}
+	if tag < uint64(len(dewHostPoll)) {
+		if pd := dewHostPoll[tag]; pd != nil {
+			return netpollready(toRun, pd, 'r')
+		}
+	}
+	return 0
+}
+
+// dew_hostPollOpen prepares waiting for events with this tag.
+//
+//go:linkname dew_hostPollOpen
+func dew_hostPollOpen(tag uint32) {
+	netpollGenericInit()
+	pd := pollcache.alloc()
+	lock(&pd.lock)
+	if pd.fdseq.Load() == 0 {
+		pd.fdseq.Store(1)
+	}
+	pd.closing = false
+	pd.setEventErr(false, 0)
+	pd.rseq++
+	pd.rg.Store(pdNil)
+	pd.rd = 0
+	pd.wseq++
+	pd.wg.Store(pdNil)
+	pd.wd = 0
+	pd.self = pd
+	pd.publishInfo()
+	unlock(&pd.lock)
+	dewHostPoll[tag] = pd
+}
+
+// dew_hostPollReset forgets an event that was seen. Its caller then reads
+// until the descriptor has no more, and only then waits: an event that comes
+// in between is not lost.
+//
+//go:linkname dew_hostPollReset
+func dew_hostPollReset(tag uint32) { dewHostPoll[tag].rg.Store(pdNil) }
+
+// dew_hostPollWait parks the goroutine until the next event with this tag.
+//
+//go:linkname dew_hostPollWait
+func dew_hostPollWait(tag uint32) {
+	for !netpollblock(dewHostPoll[tag], 'r', false) {
+	}
+}
+
+// dew_onStack tells whether p points into the calling goroutine's stack, which
+// moves when it grows.
+//
+//go:linkname dew_onStack
+func dew_onStack(p unsafe.Pointer) bool {
+	gp := getg()
+	return gp.stack.lo <= uintptr(p) && uintptr(p) < gp.stack.hi
+}
+
+// dew_signal delivers a signal to the program as os/signal would see it. It
+// returns false when the program did not ask for it: the default action is the
+// caller's.
+//
+//go:linkname dew_signal
+func dew_signal(sig uint32) bool { return sigsend(sig) }
+
+// dew_signalIgnored tells whether the program ignores the signal.
+//
+//go:linkname dew_signalIgnored
+func dew_signalIgnored(sig uint32) bool { return signal_ignored(sig) }

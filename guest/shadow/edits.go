@@ -1,0 +1,84 @@
+package shadow
+
+// Edit replaces Old, which stands exactly once in File, by New.
+type Edit struct {
+	File string // below GOROOT/src
+	Old  string
+	New  string
+}
+
+// GoVersions are the releases whose sources the edits were made for: the
+// version must have one of these as its prefix, followed by a dot or nothing.
+func GoVersions() []string { return []string{"go1.26"} }
+
+// Edits returns all edits, file by file.
+func Edits() []Edit {
+	var all []Edit
+	for _, part := range [][]Edit{syscallEdits, runtimeEdits, importEdits} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+var syscallEdits = []Edit{
+	intoHook("func RawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {\n", "trap, a1, a2, a3, a4, a5, a6"),
+	intoHook("func Syscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {\n", "trap, a1, a2, a3, 0, 0, 0"),
+	intoHook("func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {\n", "trap, a1, a2, a3, a4, a5, a6"),
+	// The assembly stays reachable under another name; a Go function that asks
+	// the library OS first takes its place (see _std/syscall).
+	{"syscall/syscall_linux.go", "func rawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)\n", ""},
+	{"syscall/asm_linux_amd64.s", "TEXT ·rawSyscallNoError(SB)", "TEXT ·dewRawSyscallNoError(SB)"},
+	// A guest has no threads of its own making that a call could be repeated on.
+	refuse("syscall/syscall_linux.go", "func AllThreadsSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {\n", "minus1, minus1, ENOSYS"),
+	refuse("syscall/syscall_linux.go", "func AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {\n", "minus1, minus1, ENOSYS"),
+	// One program per guest: there is nothing to fork into and nothing to exec.
+	refuse("syscall/exec_unix.go", "func forkExec(argv0 string, argv []string, attr *ProcAttr) (pid int, err error) {\n", "0, ENOSYS"),
+	refuse("syscall/exec_linux.go", "func os_checkClonePidfd() error {\n", "ENOSYS"),
+	// This one reaches the runtime's fcntl, past package syscall.
+	{"internal/syscall/unix/fcntl_unix.go", "\tval, errno := fcntl(int32(fd), int32(cmd), int32(arg))\n",
+		"\tif runtime.GOOS == \"linux\" {\n\t\tr, _, e := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(arg))\n" +
+			"\t\tif e != 0 {\n\t\t\treturn -1, e\n\t\t}\n\t\treturn int(r), nil\n\t}\n" +
+			"\tval, errno := fcntl(int32(fd), int32(cmd), int32(arg))\n"},
+	{"internal/syscall/unix/fcntl_unix.go", "import (\n", "import (\n\t\"runtime\"\n"},
+}
+
+func intoHook(signature, arguments string) Edit {
+	return Edit{"syscall/syscall_linux.go", signature, signature + "\tif dewHook != nil {\n\t\treturn dewCall(" + arguments + ")\n\t}\n"}
+}
+
+func refuse(file, signature, results string) Edit {
+	return Edit{file, signature, signature + "\tif dewHook != nil {\n\t\treturn " + results + "\n\t}\n"}
+}
+
+var runtimeEdits = []Edit{
+	// The poller waits on the descriptors that the tender made (package abi).
+	{"runtime/netpoll_epoll.go", "func netpollinit() {\n\tvar errno uintptr\n",
+		"func netpollinit() {\n\tif dewGuest {\n\t\tepfd, netpollEventFd = dewFDPoll, dewFDWake\n\t\treturn\n\t}\n\tvar errno uintptr\n"},
+	{"runtime/netpoll_epoll.go", "func netpollopen(fd uintptr, pd *pollDesc) uintptr {\n",
+		"func netpollopen(fd uintptr, pd *pollDesc) uintptr {\n\tif dewGuest {\n\t\treturn dewPollOpen(fd, unsafe.Pointer(pd), pd.fdseq.Load())\n\t}\n"},
+	{"runtime/netpoll_epoll.go", "func netpollclose(fd uintptr) uintptr {\n",
+		"func netpollclose(fd uintptr) uintptr {\n\tif dewGuest {\n\t\treturn dewPollClose(fd)\n\t}\n"},
+	{"runtime/netpoll_epoll.go", "\t\tif *(**uintptr)(unsafe.Pointer(&ev.Data)) == &netpollEventFd {\n",
+		"\t\tif dewGuest {\n\t\t\tdelta += dewEvent(&ev, delay, &toRun)\n\t\t\tcontinue\n\t\t}\n" +
+			"\t\tif *(**uintptr)(unsafe.Pointer(&ev.Data)) == &netpollEventFd {\n"},
+	// A guest's descriptors are the library OS's: 4 and 5 are the poller's on the
+	// host side only.
+	{"runtime/netpoll_epoll.go", "\treturn fd == uintptr(epfd) || fd == netpollEventFd\n",
+		"\treturn !dewGuest && (fd == uintptr(epfd) || fd == netpollEventFd)\n"},
+	// sched_getaffinity is not among a guest's calls.
+	{"runtime/os_linux.go", "func getCPUCount() int32 {\n",
+		"func getCPUCount() int32 {\n\tif n := dewStart(); n > 0 {\n\t\treturn n\n\t}\n"},
+	// Samples for a CPU profile come from outside, as SIGPROF: the handler is
+	// installed, no timer is started.
+	{"runtime/os_linux.go", "func setThreadCPUProfiler(hz int32) {\n",
+		"func setThreadCPUProfiler(hz int32) {\n\tif dewGuest {\n\t\tgetg().m.profilehz = hz\n\t\treturn\n\t}\n"},
+	{"runtime/signal_unix.go", "\t\tsetitimer(_ITIMER_PROF, &it, nil)\n",
+		"\t\tif !dewGuest {\n\t\t\tsetitimer(_ITIMER_PROF, &it, nil)\n\t\t}\n"},
+	{"runtime/signal_unix.go", "\t\tsetitimer(_ITIMER_PROF, &itimerval{}, nil)\n",
+		"\t\tif !dewGuest {\n\t\t\tsetitimer(_ITIMER_PROF, &itimerval{}, nil)\n\t\t}\n"},
+}
+
+var importEdits = []Edit{
+	{"os/file_unix.go", "import (\n", "import (\n\t_ \"internal/dew/guest/syscall\"\n"},
+	{"net/net.go", "import (\n", "import (\n\t_ \"internal/dew/guest/socket\"\n"},
+}
