@@ -1,0 +1,100 @@
+package firmware
+
+// Words walks the words of a kernel command line, which ends at a zero byte or
+// with the slice.
+type Words struct{ rest []byte }
+
+// CommandLine begins the walk.
+func CommandLine(b []byte) Words {
+	for i, c := range b {
+		if c == 0 {
+			return Words{b[:i]}
+		}
+	}
+	return Words{b}
+}
+
+// Next returns the next word and what follows it.
+func (w Words) Next() (word []byte, rest Words, ok bool) {
+	b := w.rest
+	for len(b) > 0 && b[0] == ' ' {
+		b = b[1:]
+	}
+	n := 0
+	for n < len(b) && b[n] != ' ' {
+		n++
+	}
+	return b[:n], Words{b[n:]}, n > 0
+}
+
+const (
+	mmioKey = "virtio_mmio.device="
+	tscKey  = "dew.tsc_khz="
+)
+
+// MMIO reads a word "virtio_mmio.device=<size>@<base>:<irq>".
+func MMIO(word []byte) (base uint64, irq uint32, ok bool) {
+	word, ok = after(word, mmioKey)
+	if !ok {
+		return 0, 0, false
+	}
+	_, word = number(word)
+	for len(word) > 0 && word[0] != '@' { // the K or M of a size
+		word = word[1:]
+	}
+	if len(word) == 0 {
+		return 0, 0, false
+	}
+	base, word = number(word[1:])
+	if len(word) == 0 || word[0] != ':' {
+		return 0, 0, false
+	}
+	line, _ := number(word[1:])
+	return base, uint32(line), base != 0 && base < 1<<32 && line < 256
+}
+
+// TSC reads a word "dew.tsc_khz=<n>" by which a tender that knows the
+// frequency of the time stamp counter saves the guest from measuring it.
+func TSC(word []byte) (khz uint64, ok bool) {
+	word, ok = after(word, tscKey)
+	if !ok {
+		return 0, false
+	}
+	khz, rest := number(word)
+	return khz, len(rest) == 0 && khz >= 100_000 && khz < 20_000_000
+}
+
+func after(word []byte, key string) ([]byte, bool) {
+	if len(word) < len(key) || string(word[:len(key)]) != key {
+		return nil, false
+	}
+	return word[len(key):], true
+}
+
+// number reads a decimal or 0x number and returns what follows it.
+func number(b []byte) (n uint64, rest []byte) {
+	base := uint64(10)
+	if len(b) > 2 && b[0] == '0' && b[1] == 'x' {
+		base, b = 16, b[2:]
+	}
+	for ; len(b) > 0; b = b[1:] {
+		d := digit(b[0])
+		if d >= base || n > (1<<64-1-d)/base {
+			break
+		}
+		n = n*base + d
+	}
+	return n, b
+}
+
+func digit(c byte) uint64 {
+	switch {
+	case c >= '0' && c <= '9':
+		return uint64(c - '0')
+	case c >= 'a' && c <= 'f':
+		return uint64(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return uint64(c-'A') + 10
+	}
+	return 255
+}

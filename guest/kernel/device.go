@@ -1,0 +1,202 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"github.com/dewpaas/dew/abi"
+	"github.com/dewpaas/dew/abi/control"
+	"github.com/dewpaas/dew/guest/firmware"
+	"github.com/dewpaas/dew/guest/mem"
+	"github.com/dewpaas/dew/guest/thread"
+	"github.com/dewpaas/dew/guest/virtio"
+)
+
+// The consoles, in the order in which the tender plugs them in.
+const (
+	consoleControl = iota
+	consoleStdout
+	consoleStderr
+	consoleCount
+)
+
+const maxDevices = 8
+
+// devices are what the descriptors of package abi stand for.
+type devices struct {
+	net      virtio.Net
+	hasNet   bool
+	dirty    bool // frames were given to the card that it was not told of
+	console  [consoleCount]virtio.Console
+	consoles int
+	vectors  [maxDevices]user
+	used     int
+}
+
+// user of an interrupt vector.
+type user struct {
+	kind    uint8
+	console uint8
+}
+
+const (
+	userNone = iota
+	userNet
+	userConsole
+)
+
+// devicesOn takes the MMIO devices of the command line, in its order, then
+// those of PCI bus 0.
+func (k *kernel) devicesOn(line firmware.Words) {
+	for word, rest, ok := line.Next(); ok; word, rest, ok = rest.Next() {
+		base, irq, ok := firmware.MMIO(word)
+		if !ok || k.io.used == maxDevices {
+			continue
+		}
+		t, ok := virtio.MMIO(device(base, 512))
+		if !ok {
+			continue
+		}
+		vector := uint32(vectorDevice + k.io.used)
+		if k.deviceOn(&t) && irq < k.ioapic.Inputs() {
+			k.ioapic.Route(irq, vector, cpus[0].apic, false)
+		}
+	}
+	for fn := uint32(0); fn < 32*8 && k.io.used < maxDevices; fn++ {
+		t, ok := virtio.Ports.PCI(fn, device, uint32(vectorDevice+k.io.used))
+		if ok {
+			k.deviceOn(&t)
+		}
+	}
+}
+
+// deviceOn starts a device that we know how to use and gives it the next vector.
+func (k *kernel) deviceOn(t *virtio.Transport) bool {
+	switch t.Type {
+	case virtio.TypeNetwork:
+		if k.io.hasNet {
+			return false
+		}
+		k.netOn(t)
+		k.io.vectors[k.io.used] = user{kind: userNet}
+	case virtio.TypeConsole:
+		if k.io.consoles == consoleCount || !k.consoleOn(t) {
+			return false
+		}
+		k.io.vectors[k.io.used] = user{kind: userConsole, console: uint8(k.io.consoles - 1)}
+	default:
+		return false
+	}
+	k.io.used++
+	return true
+}
+
+func (k *kernel) netOn(t *virtio.Transport) {
+	n := &k.io.net
+	features, ok := t.Begin(virtio.NetNeeds, 0)
+	n.Transport = *t
+	if !ok || !n.Plan() {
+		say("dew: the network card offers features ")
+		sayHex(features)
+		k.refuse(", not checksum and segmentation offload. Remedy: a tap with vnet_hdr=on.")
+	}
+	k.queueOn(&n.Transport, &n.In, true, features)
+	k.queueOn(&n.Transport, &n.Out, false, features)
+	n.Live()
+	n.Rest()
+	k.io.hasNet = true
+}
+
+func (k *kernel) consoleOn(t *virtio.Transport) bool {
+	c := &k.io.console[k.io.consoles]
+	features, ok := t.Begin(0, 0)
+	c.Transport = *t
+	if !ok || !c.Plan() {
+		return false
+	}
+	k.queueOn(&c.Transport, &c.In, true, features)
+	k.queueOn(&c.Transport, &c.Out, false, features)
+	c.Live()
+	if k.io.consoles == consoleControl {
+		c.Rest()
+	}
+	k.io.consoles++
+	return true
+}
+
+// queueOn gives a queue its memory.
+func (k *kernel) queueOn(t *virtio.Transport, q *virtio.Queue, writes bool, features uint64) {
+	rings := (virtio.RingBytes(q.Size) + mem.PageSize - 1) / mem.PageSize
+	buffers := (uint64(q.Size)*uint64(q.BufSize) + mem.PageSize - 1) / mem.PageSize
+	r, b := k.space.TakeRun(rings), k.space.TakeRun(buffers)
+	k.must(r != 0 && b != 0)
+	q.Setup(uintptr(direct)+uintptr(r), uintptr(direct)+uintptr(b), b, writes, virtio.HasEventIdx(features))
+	t.Attach(q, r)
+}
+
+// interrupt serves a device and returns who runs next.
+func (k *kernel) interrupt(n uint64, t *thread.Thread) *thread.Thread {
+	k.lapic.Done()
+	u := k.io.vectors[n]
+	switch u.kind {
+	case userNet:
+		k.io.net.Acknowledge()
+		k.events.packet = true
+		k.threads.Resume(thread.Output)
+	case userConsole:
+		k.io.console[u.console].Acknowledge()
+		if u.console == consoleControl {
+			k.events.control = true
+		}
+		k.threads.Resume(thread.Output)
+	}
+	k.publish()
+	if t == &here().idle || !k.rouse(here()) {
+		return k.reschedule()
+	}
+	return t
+}
+
+// flush tells the card of frames that it does not know of yet.
+func (d *devices) flush() {
+	if d.dirty {
+		d.dirty = false
+		d.net.Flush()
+	}
+}
+
+// lastWords tells the tender the exit status and waits until the consoles have
+// taken everything, or until that takes too long.
+func (d *devices) lastWords(status uint32) {
+	if d.consoles > consoleControl {
+		var frame [control.HeaderSize + 4]byte
+		frame[0] = byte(control.Exit)
+		frame[8] = 4
+		frame[12], frame[13], frame[14], frame[15] = byte(status), byte(status>>8), byte(status>>16), byte(status>>24)
+		d.console[consoleControl].Write(uintptr(unsafe.Pointer(&frame)), uint64(len(frame)))
+	}
+	if clock.scale == 0 {
+		return
+	}
+	for end := now() + drainPatience; now() < end && !d.drained(); {
+	}
+}
+
+func (d *devices) drained() bool {
+	for i := range d.console[:d.consoles] {
+		if !d.console[i].Drained() {
+			return false
+		}
+	}
+	return true
+}
+
+// consoleOf tells which console a descriptor is.
+func consoleOf(fd uint64) int {
+	switch fd {
+	case abi.FDStdout:
+		return consoleStdout
+	case abi.FDStderr:
+		return consoleStderr
+	}
+	return consoleControl
+}
