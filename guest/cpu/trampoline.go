@@ -17,22 +17,22 @@ var trampoline = [...]step{
 	{"\xfc", "cld"},
 	{"\x31\xc0", "xor ax, ax"},
 	{"\x8e\xd8", "mov ds, ax"},
-	{"\x66\x0f\x01\x16\x70\x80", "data32 lgdt [0x8070]"},
+	{"\x66\x0f\x01\x16\x70\x80", "lgdt ptr [0x8070]"},
 	{"\x0f\x20\xe0", "mov eax, cr4"},
 	{"\x66\x83\xc8\x20", "or eax, 0x20"}, // PAE
 	{"\x0f\x22\xe0", "mov cr4, eax"},
 	{"\x66\xa1\x78\x80", "mov eax, dword ptr [0x8078]"}, // ROOT
 	{"\x0f\x22\xd8", "mov cr3, eax"},
-	{"\x66\xb9\x80\x00\x00\xc0", "mov ecx, 0xc0000080"}, // IA32_EFER
+	{"\x66\xb9\x80\x00\x00\xc0", "mov ecx, -0x3fffff80"}, // IA32_EFER
 	{"\x0f\x32", "rdmsr"},
 	{"\x66\x0d\x01\x09\x00\x00", "or eax, 0x901"}, // NXE, LME, SCE
 	{"\x0f\x30", "wrmsr"},
 	{"\x0f\x20\xc0", "mov eax, cr0"},
-	{"\x66\x25\xff\xff\xff\x9f", "and eax, 0x9fffffff"},     // NW, CD off
-	{"\x66\x0d\x01\x00\x01\x80", "or eax, 0x80010001"},      // PG, WP, PE
+	{"\x66\x25\xff\xff\xff\x9f", "and eax, -0x60000001"},    // NW, CD off
+	{"\x66\x0d\x01\x00\x01\x80", "or eax, -0x7ffeffff"},     // PG, WP, PE
 	{"\x66\x8b\x1e\x7c\x80", "mov ebx, dword ptr [0x807c]"}, // ARGUMENT
 	{"\x0f\x22\xc0", "mov cr0, eax"},
-	{"\x66\xff\x2e\x80\x80", "jmp far dword ptr [0x8080]"}, // ENTRY
+	{"\x66\xff\x2e\x80\x80", "jmp far ptr [0x8080]"}, // ENTRY
 }
 
 // Where the data stands behind the code.

@@ -9,7 +9,7 @@
 // stack for each CPU. Every way in (SYSCALL, exception, interrupt) saves the
 // registers in the running thread's struct, takes the one lock, calls Go and
 // resumes whichever thread that returns. The program also runs in ring 0: the
-// virtual machine is the wall, not a ring (see the README's threat model).
+// virtual machine is the wall, not a ring.
 // GS base is the perCPU; FS base is switched to the kernel's own on entry.
 //
 // Rules for this code and guest/cpu, mem, thread, virtio, firmware, entropy,

@@ -86,7 +86,7 @@ const (
 
 const (
 	firstStack = 256 << 10
-	bootString = 64 // room for "DEW_BOOT=1:4294967295"
+	bootString = 64 // room for "DEW_BOOT=1:4294967295:128"
 	auxWords   = 12
 )
 
@@ -150,6 +150,8 @@ func (k *kernel) putBootEnv(w *stackWriter) {
 	n = appendDecimal(&text, n, abi.Version)
 	text[n] = ':'
 	n = appendDecimal(&text, n+1, k.module.recordSize)
+	text[n] = ':'
+	n = appendDecimal(&text, n+1, k.cpuCount)
 	w.putString(text[:n])
 }
 

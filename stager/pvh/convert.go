@@ -119,7 +119,7 @@ func (l *layout) headers(program []byte, f *elf.File) error {
 		return errKind
 	}
 	l.free = phoff + uint64(len(f.Progs))*phSize
-	if shoff < headerPage {
+	if shoff != 0 && shoff < headerPage {
 		if le.Uint16(program[ehShentsize:]) != shSize {
 			return errKind
 		}
@@ -133,9 +133,6 @@ func (l *layout) headers(program []byte, f *elf.File) error {
 		case p.Type == elf.PT_NOTE:
 			notes++
 			l.note, l.noteHead = p.Off, phoff+uint64(i)*phSize
-			if p.Vaddr-p.Off != l.base && l.base != 0 {
-				return errKind
-			}
 		case p.Type == elf.PT_LOAD && p.Off == 0:
 			l.base = p.Vaddr
 			if p.Paddr != p.Vaddr || p.Vaddr%headerPage != 0 || p.Filesz < headerPage || p.Vaddr > 1<<31 {

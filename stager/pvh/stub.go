@@ -47,7 +47,7 @@ func (t target) code(gdtr uint32) []step {
 		{"\x89\x07", "mov dword ptr [edi], eax"},
 		{"\x83\xc7\x08", "add edi, 0x8"},
 		{"\x05" + le(2<<20), "add eax, 0x200000"},
-		{"\x73\xf4", "jnb .-0xa"}, // until 4 GiB
+		{"\x73\xf4", "jnb .-0xc"}, // until 4 GiB
 		{"\xb8" + le(top), "mov eax, " + hex(top)},
 		{"\x0f\x22\xd8", "mov cr3, eax"},
 		{"\x0f\x20\xe0", "mov eax, cr4"},
@@ -60,8 +60,8 @@ func (t target) code(gdtr uint32) []step {
 		{"\x0f\x20\xc0", "mov eax, cr0"},
 		{"\x0d" + le(0x80010001), "or eax, 0x80010001"}, // PG, WP, PE
 		{"\x0f\x22\xc0", "mov cr0, eax"},
-		{"\x0f\x01\x15" + le(gdtr), "lgdt [" + hex(gdtr) + "]"},
-		{"\xea" + le(t.entry) + "\x08\x00", "jmp far 0x8:" + hex(t.entry)},
+		{"\x0f\x01\x15" + le(gdtr), "lgdt ptr [" + hex(gdtr) + "]"},
+		{"\xea" + le(t.entry) + "\x08\x00", "jmp far " + hex(t.entry) + ", 0x8"},
 	}
 }
 
