@@ -92,3 +92,11 @@ func Element(list []byte) (element, rest []byte) {
 	}
 	return trim(list), nil
 }
+
+// AppendLower appends b in lower case.
+func AppendLower(dst, b []byte) []byte {
+	for _, c := range b {
+		dst = append(dst, lowerByte(c))
+	}
+	return dst
+}

@@ -1,0 +1,367 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dewpaas/dew/router/http1"
+)
+
+// bridge serves, through net/http, what the fast way does not: clients of
+// HTTP/2 and apps of HTTP/2. It understands requests and writes them anew, so
+// nothing ambiguous passes here either.
+type bridge struct {
+	srv   *Server
+	http  *http.Server
+	conns chan net.Conn
+	one   *http.Transport // to apps of HTTP/1.1
+	two   *http.Transport // to apps of HTTP/2, in the clear
+	proxy *httputil.ReverseProxy
+}
+
+func newBridge(s *Server) *bridge {
+	b := &bridge{srv: s, conns: make(chan net.Conn)}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
+		defer cancel()
+		c, err := s.cfg.Dial(ctx, network, address)
+		if err != nil {
+			s.metrics.dialErrors.Add(1)
+			return nil, errors.Join(errConnect, err)
+		}
+		return c, nil
+	}
+	b.one = &http.Transport{DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: maxIdle,
+		IdleConnTimeout: s.cfg.AppIdle, ResponseHeaderTimeout: s.cfg.AnswerTimeout, ExpectContinueTimeout: time.Second, MaxResponseHeaderBytes: int64(s.cfg.MaxHeader)}
+	b.two = &http.Transport{DialContext: dial, DisableCompression: true, IdleConnTimeout: s.cfg.AppIdle, Protocols: new(http.Protocols)}
+	b.two.Protocols.SetUnencryptedHTTP2(true)
+	quiet := log.New(io.Discard, "", 0)
+	b.proxy = &httputil.ReverseProxy{Rewrite: b.rewrite, Transport: b, FlushInterval: -1, ModifyResponse: b.modify, ErrorHandler: b.failed, ErrorLog: quiet}
+	b.http = &http.Server{
+		Handler: b, ErrorLog: quiet, Protocols: new(http.Protocols), MaxHeaderBytes: s.cfg.MaxHeader,
+		ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			p, ok := c.(*prefixed)
+			return context.WithValue(ctx, secureKey{}, !ok || p.secure)
+		},
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed || state == http.StateHijacked {
+				s.metrics.conns.Add(-1)
+			}
+		},
+	}
+	b.http.Protocols.SetHTTP1(true)
+	b.http.Protocols.SetHTTP2(true)
+	b.http.Protocols.SetUnencryptedHTTP2(true)
+	go b.http.Serve(b)
+	return b
+}
+
+type secureKey struct{}
+
+// take serves a connection whose first bytes were looked at.
+func (b *bridge) take(c net.Conn) {
+	select {
+	case b.conns <- c:
+	case <-b.srv.stop:
+		c.Close()
+		b.srv.metrics.conns.Add(-1)
+	}
+}
+
+// Accept, Close and Addr make the bridge net/http's listener.
+func (b *bridge) Accept() (net.Conn, error) {
+	select {
+	case c := <-b.conns:
+		return c, nil
+	case <-b.srv.stop:
+		return nil, net.ErrClosed
+	}
+}
+
+func (b *bridge) Close() error   { return nil }
+func (b *bridge) Addr() net.Addr { return &net.TCPAddr{} }
+
+// crossing is one request on the bridge.
+type crossing struct {
+	pool    *pool
+	pin     pin
+	pinned  bool
+	session session
+	id      [36]byte
+	start   time.Time
+	proto   string
+	used    *endpoint
+	err     string // X-Cf-Routererror
+	sent    time.Time
+	appTime time.Duration
+	in      countedBody
+}
+
+type crossingKey struct{}
+
+func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := b.srv
+	x := &crossing{start: time.Now(), proto: "http"}
+	if secure, _ := r.Context().Value(secureKey{}).(bool); secure {
+		x.proto = "https"
+	}
+	newID(&x.id, rand.Uint64(), rand.Uint64())
+	s.metrics.active.Add(1)
+	defer s.metrics.active.Add(-1)
+	cw := &countedWriter{ResponseWriter: w}
+	if s.draining.Load() && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	defer func() { // also when the proxy gives up by panicking with ErrAbortHandler
+		end := time.Now()
+		s.metrics.observe(cw.status, end.Sub(x.start), cw.n, x.in.n)
+		if s.cfg.AccessLog != nil {
+			b.log(cw, r, x, end)
+		}
+	}()
+	b.route(cw, r, x)
+}
+
+func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
+	host := []byte(r.Host)
+	switch {
+	case len(host) == 0:
+		x.fail(w, 400, "empty_host", "400 Bad Request: Request had empty Host header.")
+		return
+	case r.Method == "TRACE" || r.Method == "CONNECT":
+		x.fail(w, 405, "", "405 Method Not Allowed: "+r.Method+" is not supported.")
+		return
+	}
+	target := r.URL.EscapedPath()
+	host = hostKey(nil, host)
+	x.pool = b.srv.table.lookup(host, []byte(target))
+	if x.pool == nil {
+		x.fail(w, 404, "unknown_route", "404 Not Found: Requested route ('"+string(host)+"') does not exist.")
+		return
+	}
+	if !x.readPin(r.Header) {
+		x.fail(w, 400, "invalid_cf_app_instance_header", "400 Bad Request: Invalid X-CF-App-Instance Header.")
+		return
+	}
+	x.readSession(b.srv, r)
+	if r.ProtoMajor == 1 {
+		http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		x.in.ReadCloser = r.Body
+		r.Body = &x.in
+	}
+	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), crossingKey{}, x)))
+}
+
+func (x *crossing) readPin(h http.Header) bool {
+	app, process := h["X-Cf-App-Instance"], h["X-Cf-Process-Instance"]
+	if x.pinned = len(app)+len(process) > 0; !x.pinned {
+		return true
+	}
+	if len(app)+len(process) > 1 {
+		return false
+	}
+	var ok bool
+	x.pin, ok = parsePin([]byte(strings.Join(append(app, process...), "")), len(process) > 0)
+	return ok
+}
+
+func (x *crossing) readSession(s *Server, r *http.Request) {
+	id, err := r.Cookie(vcapID)
+	if err != nil {
+		return
+	}
+	for _, name := range s.cfg.SessionCookies {
+		if _, err := r.Cookie(name); err == nil {
+			x.session.wanted = []byte(id.Value)
+		}
+	}
+}
+
+// rewrite makes the request that the app gets; what depends on the endpoint
+// is added by RoundTrip.
+func (b *bridge) rewrite(p *httputil.ProxyRequest) {
+	x := p.In.Context().Value(crossingKey{}).(*crossing)
+	h, in := p.Out.Header, p.In.Header
+	p.Out.Host = p.In.Host
+	p.Out.URL.Scheme = "http"
+	p.Out.URL.RawQuery = p.In.URL.RawQuery
+	ip, _, err := net.SplitHostPort(p.In.RemoteAddr)
+	if err != nil {
+		ip = p.In.RemoteAddr
+	}
+	h.Set("X-Forwarded-For", strings.Join(append(append([]string{}, in["X-Forwarded-For"]...), ip), ", "))
+	for _, name := range []string{"X-Forwarded-Host", "Forwarded"} {
+		if v := in[name]; v != nil {
+			h[name] = v
+		}
+	}
+	h.Set("X-Forwarded-Proto", x.proto)
+	if b.srv.cfg.TrustForwarded {
+		if v := in.Get("X-Forwarded-Proto"); v != "" {
+			h.Set("X-Forwarded-Proto", v)
+		}
+	} else {
+		h.Del("X-Forwarded-Client-Cert")
+	}
+	id := string(x.id[:])
+	h.Set("X-Vcap-Request-Id", id)
+	if h.Get("X-Request-Id") == "" {
+		h.Set("X-Request-Id", id)
+	}
+	if h.Get("X-Request-Start") == "" {
+		h.Set("X-Request-Start", strconv.FormatInt(x.start.UnixMilli(), 10))
+	}
+	h.Del("X-Cf-Routererror")
+	h.Add("Via", strconv.Itoa(p.In.ProtoMajor)+"."+strconv.Itoa(p.In.ProtoMinor)+" dew")
+	if strings.Contains(strings.ToLower(h.Get("Upgrade")), "h2c") {
+		h.Del("Upgrade")
+		h.Del("Connection")
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // net/http would make one up
+	}
+}
+
+var errNoEndpoints = errors.New("no endpoints")
+
+// RoundTrip sends a request to one endpoint after another, by the same rules
+// as the fast way.
+func (b *bridge) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := r.Context().Value(crossingKey{}).(*crossing)
+	x.sent = time.Now()
+	var failed tried
+	fault := errNoEndpoints
+	for range attempts {
+		e := x.choose(&failed)
+		if e == nil {
+			break
+		}
+		x.used = e
+		resp, err := b.send(r, e)
+		x.appTime = time.Since(x.sent)
+		if err == nil {
+			release := e.release
+			resp.Body = watchBody(resp.Body, func() { x.appTime = time.Since(x.sent); release() })
+			return resp, nil
+		}
+		e.release()
+		failed.add(e)
+		fault = err
+		if errors.Is(err, errConnect) {
+			e.downUntil.Store(time.Now().Add(b.srv.cfg.FailedFor).UnixNano())
+		} else if !idempotent(r.Method) || x.in.ReadCloser != nil || r.Context().Err() != nil {
+			break
+		}
+		b.srv.metrics.retries.Add(1)
+	}
+	return nil, fault
+}
+
+func idempotent(method string) bool {
+	q := http1.Request{Method: []byte(method)}
+	return q.Idempotent()
+}
+
+func (x *crossing) choose(failed *tried) *endpoint {
+	if x.pinned {
+		return x.pool.pinned(&x.pin)
+	}
+	if len(x.session.wanted) > 0 && failed.n == 0 {
+		if e := x.pool.instance(x.session.wanted, x.start); e != nil {
+			return e
+		}
+	}
+	return x.pool.pick(failed, x.start)
+}
+
+func (b *bridge) send(r *http.Request, e *endpoint) (*http.Response, error) {
+	out := r.Clone(r.Context())
+	if r.Body != nil {
+		out.Body = unclosed{r.Body} // a failed attempt must leave it for the next
+	}
+	out.URL.Host = e.Address
+	out.Header.Set("X-Cf-Applicationid", e.App)
+	out.Header.Set("X-Cf-Instanceid", e.Instance)
+	out.Header.Set("X-Cf-Instanceindex", e.index)
+	if e.Protocol == HTTP2 {
+		return b.two.RoundTrip(out)
+	}
+	return b.one.RoundTrip(out)
+}
+
+func (b *bridge) modify(resp *http.Response) error {
+	x := resp.Request.Context().Value(crossingKey{}).(*crossing)
+	resp.Header.Set("X-Vcap-Request-Id", string(x.id[:]))
+	resp.Header.Del("X-Cf-Routererror")
+	for _, v := range resp.Header["Set-Cookie"] {
+		pair, attrs, _ := strings.Cut(v, ";")
+		name, _, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		if b.srv.isSession([]byte(name)) && !x.session.renewed {
+			x.session.renewed, x.session.attrs = true, []byte(attrs)
+		}
+	}
+	if x.session.renewed || len(x.session.wanted) > 0 && string(x.session.wanted) != x.used.Instance {
+		line := appendVcapCookie(nil, x.used.Instance, x.session.attrs)
+		resp.Header.Add("Set-Cookie", strings.TrimSpace(strings.TrimPrefix(string(line), "Set-Cookie: ")))
+	}
+	return nil
+}
+
+func (b *bridge) failed(w http.ResponseWriter, r *http.Request, err error) {
+	x := r.Context().Value(crossingKey{}).(*crossing)
+	cw := w.(*countedWriter)
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, errNoEndpoints) && x.pinned:
+		x.fail(cw, 400, "unknown_route", "400 Bad Request: Requested instance does not exist.")
+	case errors.Is(err, errNoEndpoints):
+		x.fail(cw, 503, "no_endpoints", "503 Service Unavailable: Requested route ('"+r.Host+"') has no available endpoints.")
+	case r.Context().Err() != nil:
+		cw.status = 499
+		panic(http.ErrAbortHandler)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		x.fail(cw, 504, "endpoint_failure (timeout)", "504 Gateway Timeout: Registered endpoint did not answer in time.")
+	default:
+		x.fail(cw, 502, "endpoint_failure ("+reason(err)+")", "502 Bad Gateway: Registered endpoint failed to handle the request.")
+	}
+}
+
+func (x *crossing) fail(w *countedWriter, status int, routerError, text string) {
+	x.err = routerError
+	h := w.Header()
+	if routerError != "" {
+		h.Set("X-Cf-Routererror", routerError)
+	}
+	h.Set("Cache-Control", "no-cache, no-store")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Vcap-Request-Id", string(x.id[:]))
+	w.WriteHeader(status)
+	io.WriteString(w, text+"\n")
+}
+
+func (b *bridge) log(w *countedWriter, r *http.Request, x *crossing, end time.Time) {
+	e := entry{
+		host: []byte(r.Host), method: []byte(r.Method), target: []byte(r.URL.RequestURI()), minor: r.Proto, status: w.status,
+		received: x.in.n, sent: w.n, referer: []byte(r.Referer()), agent: []byte(r.UserAgent()), remote: r.RemoteAddr,
+		forwardedFor: []byte(strings.Join(r.Header["X-Forwarded-For"], ", ")), forwardedProto: x.proto, id: x.id[:],
+		took: end.Sub(x.start), gorouter: max(end.Sub(x.start)-x.appTime, 0), at: x.start, endpoint: x.used, routerError: x.err,
+	}
+	app, index := "", 0
+	if x.used != nil {
+		app, index = x.used.App, x.used.Index
+	}
+	b.srv.cfg.AccessLog.Request(app, index, x.start, e.append(nil))
+}
