@@ -217,9 +217,6 @@ func (b *bridge) rewrite(p *httputil.ProxyRequest) {
 	}
 	id := string(x.id[:])
 	h.Set("X-Vcap-Request-Id", id)
-	if h.Get("X-Request-Id") == "" {
-		h.Set("X-Request-Id", id)
-	}
 	if h.Get("X-Request-Start") == "" {
 		h.Set("X-Request-Start", strconv.FormatInt(x.start.UnixMilli(), 10))
 	}

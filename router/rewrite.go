@@ -21,7 +21,7 @@ func (x *exchange) appendRequest(dst []byte, e *endpoint) []byte {
 	dst = append(dst, q.Host...)
 	dst = append(dst, '\r', '\n')
 	trusted := c.srv.cfg.TrustForwarded
-	var proto, requestID, started bool
+	var proto, started bool
 	for i := range q.Fields {
 		f := &q.Fields[i]
 		if f.Hop {
@@ -40,8 +40,6 @@ func (x *exchange) appendRequest(dst []byte, e *endpoint) []byte {
 				continue
 			}
 			proto = true
-		case http1.XRequestID:
-			requestID = true
 		case http1.XRequestStart:
 			started = true
 		case http1.Trailer:
@@ -56,9 +54,6 @@ func (x *exchange) appendRequest(dst []byte, e *endpoint) []byte {
 		dst = appendHeader(dst, "X-Forwarded-Proto", c.proto)
 	}
 	dst = appendField(dst, []byte("X-Vcap-Request-Id"), x.id[:])
-	if !requestID {
-		dst = appendField(dst, []byte("X-Request-Id"), x.id[:])
-	}
 	if !started {
 		dst = append(dst, "X-Request-Start: "...)
 		dst = strconv.AppendInt(dst, x.start.UnixMilli(), 10)

@@ -1,4 +1,4 @@
 // Command router is package router with one route, for the measuring kit: it
-// forwards app.example.com on 127.0.0.1:8110 to 127.0.0.1:8080. README.md
-// beside it has the figures and says how they were taken.
+// forwards app.example.com on 127.0.0.1:8110 to 127.0.0.1:8080. The
+// README beside it has the figures.
 package main
