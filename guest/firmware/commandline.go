@@ -53,6 +53,17 @@ func MMIO(word []byte) (base uint64, irq uint32, ok bool) {
 	return base, uint32(line), base != 0 && base < 1<<32 && line < 256
 }
 
+// NextMMIO returns the device with the lowest address above another.
+func NextMMIO(line Words, above uint64) (base uint64, irq uint32, ok bool) {
+	for word, rest, more := line.Next(); more; word, rest, more = rest.Next() {
+		b, i, is := MMIO(word)
+		if is && b > above && (!ok || b < base) {
+			base, irq, ok = b, i, true
+		}
+	}
+	return base, irq, ok
+}
+
 // TSC reads a word "dew.tsc_khz=<n>" by which a tender that knows the
 // frequency of the time stamp counter saves the guest from measuring it.
 func TSC(word []byte) (khz uint64, ok bool) {

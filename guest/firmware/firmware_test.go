@@ -100,6 +100,17 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+func TestDevicesComeInTheOrderOfTheirAddresses(t *testing.T) {
+	line := CommandLine([]byte("virtio_mmio.device=512@0xfeb00400:7 virtio_mmio.device=512@0xfeb00000:5 x virtio_mmio.device=512@0xfeb00200:6"))
+	var irqs []uint32
+	for base, irq, ok := NextMMIO(line, 0); ok; base, irq, ok = NextMMIO(line, base) {
+		irqs = append(irqs, irq)
+	}
+	if len(irqs) != 3 || irqs[0] != 5 || irqs[1] != 6 || irqs[2] != 7 {
+		t.Error(irqs)
+	}
+}
+
 func TestWrongWords(t *testing.T) {
 	for _, w := range []string{"", "virtio_mmio.device=", "virtio_mmio.device=512@", "virtio_mmio.device=512@0x10", "virtio_mmio.device=512@0:5",
 		"virtio_mmio.device=512@0x1000:999", "virtio_mmio.device=512@0xfffffffffffffffff:5", "virtio_mmio.device", "xvirtio_mmio.device=512@0x1000:5"} {

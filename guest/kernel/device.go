@@ -44,14 +44,12 @@ const (
 	userConsole
 )
 
-// devicesOn takes the MMIO devices of the command line, in its order, then
-// those of PCI bus 0.
+// devicesOn takes the MMIO devices of the command line in the order of their
+// addresses, then those of PCI bus 0 in the order of their slots: QEMU names
+// the former in no order that one could rely on.
 func (k *kernel) devicesOn(line firmware.Words) {
-	for word, rest, ok := line.Next(); ok; word, rest, ok = rest.Next() {
-		base, irq, ok := firmware.MMIO(word)
-		if !ok || k.io.used == maxDevices {
-			continue
-		}
+	base, irq, ok := firmware.NextMMIO(line, 0)
+	for ; ok && k.io.used < maxDevices; base, irq, ok = firmware.NextMMIO(line, base) {
 		t, ok := virtio.MMIO(device(base, 512))
 		if !ok {
 			continue
