@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dewpaas/dew/router/http1"
@@ -23,13 +24,15 @@ type bridge struct {
 	srv   *Server
 	http  *http.Server
 	conns chan net.Conn
+	ended chan struct{}
+	end   sync.Once
 	one   *http.Transport // to apps of HTTP/1.1
 	two   *http.Transport // to apps of HTTP/2, in the clear
 	proxy *httputil.ReverseProxy
 }
 
 func newBridge(s *Server) *bridge {
-	b := &bridge{srv: s, conns: make(chan net.Conn)}
+	b := &bridge{srv: s, conns: make(chan net.Conn), ended: make(chan struct{})}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
 		defer cancel()
@@ -72,7 +75,7 @@ type secureKey struct{}
 func (b *bridge) take(c net.Conn) {
 	select {
 	case b.conns <- c:
-	case <-b.srv.stop:
+	case <-b.ended:
 		c.Close()
 		b.srv.metrics.conns.Add(-1)
 	}
@@ -83,12 +86,16 @@ func (b *bridge) Accept() (net.Conn, error) {
 	select {
 	case c := <-b.conns:
 		return c, nil
-	case <-b.srv.stop:
+	case <-b.ended:
 		return nil, net.ErrClosed
 	}
 }
 
-func (b *bridge) Close() error   { return nil }
+func (b *bridge) Close() error {
+	b.end.Do(func() { close(b.ended) })
+	return nil
+}
+
 func (b *bridge) Addr() net.Addr { return &net.TCPAddr{} }
 
 // crossing is one request on the bridge.

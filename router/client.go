@@ -112,9 +112,6 @@ func (c *client) awaitHead(begun bool) error {
 		c.busySince.Store(c.reaper.ticks.Load())
 		return c.readWithin(c.srv.cfg.HeaderTimeout)
 	}
-	if c.srv.draining.Load() && c.served {
-		return io.EOF
-	}
 	return c.readWithin(c.srv.cfg.IdleTimeout)
 }
 

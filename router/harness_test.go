@@ -227,3 +227,10 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// echo reads everything first: net/http drops the rest of a request when its
+// answer begins.
+func echo(w http.ResponseWriter, r *http.Request) {
+	b, _ := io.ReadAll(r.Body)
+	w.Write(b)
+}
