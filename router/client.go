@@ -47,6 +47,7 @@ func (c *client) serve() {
 			return
 		}
 		if !c.served && string(head) == preface {
+			c.r -= len(head)
 			c.srv.handOver(c)
 			return
 		}
