@@ -63,7 +63,7 @@ func (k *kernel) refuse(why string) {
 	say("dew: ")
 	say(why)
 	say("\r\n")
-	k.powerDown(statusKernel)
+	k.powerDown(broken, statusKernel)
 }
 
 // findModule looks for boot record and image, which share the first module.

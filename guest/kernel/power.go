@@ -15,9 +15,9 @@ const (
 
 // powerDown tells the tender the program's status and switches the machine
 // off, by whatever way it has. It does not return.
-func (k *kernel) powerDown(status uint32) {
+func (k *kernel) powerDown(why verdict, status uint32) {
 	k.io.lastWords(status)
-	cpu.Out32(debugExit, status)
+	cpu.Out32(debugExit, uint32(why))
 	if k.powerOff != 0 {
 		// SLP_TYP 0 is S5 with QEMU's chipsets; the value is in AML elsewhere.
 		cpu.Out16(k.powerOff, sleepEnable)

@@ -44,10 +44,20 @@ func sayDecimal(v uint64) {
 	sayByte('0' + byte(v%10))
 }
 
+// verdict is why the guest ends; tender/qemu reads it from QEMU's exit status.
+type verdict uint32
+
+const (
+	exited verdict = iota + 8 // QEMU's own exit statuses are below 2*8+1
+	crashed
+	memory
+	forbidden
+	broken
+)
+
 // Exit statuses of a guest that the kernel stops, as a shell would name them.
 const (
 	statusSignal = 128
-	statusMemory = statusSignal + thread.SIGKILL
 	statusKernel = 255
 )
 
@@ -60,7 +70,7 @@ func (k *kernel) fatal(why string, detail uint64) {
 	sayHex(detail)
 	say("\r\n")
 	sayRegs(&here().running().Regs)
-	k.powerDown(statusKernel)
+	k.powerDown(broken, statusKernel)
 }
 
 func (k *kernel) outOfMemory(need uint64) {
@@ -69,7 +79,7 @@ func (k *kernel) outOfMemory(need uint64) {
 	say(" MiB are in use, touching ")
 	sayHex(need)
 	say(". Remedy: raise the memory limit.\r\n")
-	k.powerDown(statusMemory)
+	k.powerDown(memory, statusSignal+thread.SIGKILL)
 }
 
 // nested is a trap inside the kernel: a bug in it, whose frame pointers tell
@@ -84,7 +94,7 @@ func (k *kernel) nested(t *thread.Thread, vector, err, address uint64) {
 	say("\r\n")
 	sayRegs(&t.Regs)
 	k.sayCallers(t.RBP)
-	k.powerDown(statusKernel)
+	k.powerDown(broken, statusKernel)
 }
 
 func sayRegs(r *thread.Regs) {

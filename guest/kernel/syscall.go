@@ -101,17 +101,24 @@ func (k *kernel) syscall(t *thread.Thread) *thread.Thread {
 		t.State = thread.Unused
 		return k.reschedule()
 	case sysExitGroup:
-		k.powerDown(uint32(a) & 0xff)
+		k.powerDown(exited, uint32(a)&0xff)
 	default:
-		k.fatal("the guest made a system call that guests do not have, number", t.RAX)
+		k.forbid(t.RAX)
 	}
 	t.RAX = r
 	return k.signals(t)
 }
 
-const (
-	archSetFS = 0x1002
-)
+// forbid ends a guest as seccomp would.
+func (k *kernel) forbid(call uint64) {
+	say("dew: the guest made system call ")
+	sayDecimal(call)
+	say(", which guests do not have\r\n")
+	sayRegs(&here().running().Regs)
+	k.powerDown(forbidden, statusSignal+thread.SIGSYS)
+}
+
+const archSetFS = 0x1002
 
 func archPrctl(t *thread.Thread, code, addr uint64) uint64 {
 	if code != archSetFS {

@@ -216,7 +216,7 @@ func (k *kernel) killed(sig thread.Signal) {
 	sayHex(sig.Address)
 	say("\r\n")
 	sayRegs(&here().running().Regs)
-	k.powerDown(statusSignal + uint32(sig.Number))
+	k.powerDown(crashed, statusSignal+uint32(sig.Number))
 }
 
 func (k *kernel) rtSigreturn(t *thread.Thread) *thread.Thread {

@@ -33,6 +33,7 @@ const (
 	SIGSTOP  = 19
 	SIGURG   = 23
 	SIGWINCH = 28
+	SIGSYS   = 31
 )
 
 // si_code.

@@ -1,0 +1,266 @@
+package qemu
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/dewpaas/dew/tender"
+)
+
+// Accel is what executes the guest's instructions.
+type Accel string
+
+const (
+	KVM Accel = "kvm"
+	TCG Accel = "tcg"
+)
+
+// Tender starts guests in QEMU.
+type Tender struct {
+	Binary string // path of qemu-system-x86_64
+	Accel  Accel
+	Jail   string // an empty directory for QEMU's root; "": none, for callers that are not root
+}
+
+var _ tender.Tender = (*Tender)(nil)
+
+// Name of the program that Find looks for.
+const Name = "qemu-system-x86_64"
+
+// Find returns a tender with the QEMU on the path and the best accelerator
+// that works. jail must be an empty directory that root owns.
+func Find(ctx context.Context, jail string) (*Tender, error) {
+	path, err := exec.LookPath(Name)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not installed. Remedy: apt install qemu-system-x86, or use the process tender", Name)
+	}
+	t := &Tender{Binary: path, Accel: Probe(ctx, path)}
+	if os.Geteuid() == 0 {
+		t.Jail = jail
+	}
+	return t, nil
+}
+
+// Memory of a guest whose spec names none, in bytes, and the least that boots.
+const (
+	DefaultMemory = 256 << 20
+	leastMemory   = 16 << 20
+)
+
+// Start implements tender.Tender.
+func (t *Tender) Start(ctx context.Context, s *tender.Spec) (tender.Instance, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	spec := *s
+	if err := complete(&spec); err != nil {
+		return nil, err
+	}
+	m, err := t.machine(&spec)
+	if err != nil {
+		return nil, fmt.Errorf("instance %s: %w", s.Name, err)
+	}
+	defer m.closeInherited()
+	i, err := m.run(spec.DieWithCaller)
+	if err != nil {
+		m.abandon()
+		return nil, fmt.Errorf("instance %s: start QEMU: %w", s.Name, err)
+	}
+	return i, nil
+}
+
+// complete fills in what the spec leaves to the tender.
+func complete(s *tender.Spec) error {
+	b := &s.Boot
+	if b.MemoryLimit == 0 {
+		b.MemoryLimit = s.Limits.Memory
+	}
+	if b.MemoryLimit == 0 {
+		b.MemoryLimit = DefaultMemory
+	}
+	if b.MemoryLimit < leastMemory {
+		return fmt.Errorf("instance %s: a memory limit of %d bytes. Remedy: at least %d", s.Name, b.MemoryLimit, leastMemory)
+	}
+	if b.CPUs == 0 {
+		b.CPUs = max(uint64(s.Limits.CPUs+0.999), 1)
+	}
+	b.CPUs = min(b.CPUs, maxCPUs)
+	if b.WallClock == 0 {
+		b.WallClock = time.Now().UnixNano()
+	}
+	if b.Seed == [32]byte{} {
+		rand.Read(b.Seed[:])
+	}
+	if s.Image != nil && b.ImageSize == 0 {
+		info, err := s.Image.Stat()
+		if err != nil {
+			return fmt.Errorf("instance %s: image: %w", s.Name, err)
+		}
+		b.ImageSize = uint64(info.Size())
+	}
+	return nil
+}
+
+// maxCPUs is what guest/kernel can start.
+const maxCPUs = 8
+
+// machine is a QEMU command that has not started.
+type machine struct {
+	args      []string
+	inherited []*os.File // QEMU's descriptors from 3 on
+	ours      []*os.File // those of them to close once it has started
+	control   *os.File   // our end of the control channel
+	words     *os.File   // what QEMU itself says
+	binary    string
+	jail      string
+	uid       int
+}
+
+// machine lays out the descriptors and the command line.
+func (t *Tender) machine(s *tender.Spec) (m *machine, err error) {
+	m = &machine{binary: t.Binary, jail: t.Jail, uid: uidOf(s.Name)}
+	defer func() {
+		if err != nil {
+			m.closeInherited()
+			m.abandon()
+		}
+	}()
+	module, err := moduleFile(&s.Boot, s.Image)
+	if err != nil {
+		return nil, err
+	}
+	m.ours = append(m.ours, module)
+	theirs, err := m.openControl()
+	if err != nil {
+		return nil, err
+	}
+	if m.words, err = memfd("dew-qemu-words"); err != nil {
+		return nil, err
+	}
+	stderr := s.Stderr
+	if stderr == nil {
+		stderr = s.Stdout
+	}
+	m.processor(t.Accel, s)
+	m.add("-kernel", m.path(s.Program), "-initrd", m.path(module))
+	m.console(0, "socket,fd="+strconv.Itoa(m.inherit(theirs)))
+	m.console(1, m.log(s.Stdout))
+	m.console(2, m.log(stderr))
+	m.add("-chardev", m.log(stderr)+",id=last", "-serial", "chardev:last")
+	if s.Tap != nil {
+		m.network(s)
+	}
+	m.confine()
+	return m, nil
+}
+
+func (m *machine) add(args ...string) { m.args = append(m.args, args...) }
+
+// inherit gives QEMU a descriptor and returns its number there.
+func (m *machine) inherit(f *os.File) int {
+	m.inherited = append(m.inherited, f)
+	return 2 + len(m.inherited)
+}
+
+func (m *machine) path(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(m.inherit(f)) }
+
+// log is a character device that writes to an inherited file.
+func (m *machine) log(f *os.File) string {
+	n := strconv.Itoa(m.inherit(f))
+	m.add("-add-fd", "fd="+n+",set="+n)
+	return "file,append=on,path=/dev/fdset/" + n
+}
+
+// processor is the machine without its devices: nothing that is not named is
+// there, no BIOS options are read, a reset ends it.
+func (m *machine) processor(a Accel, s *tender.Spec) {
+	const machine = "microvm,acpi=off,x-option-roms=off,isa-serial=on,pit=on,pic=on,rtc=off,auto-kernel-cmdline=on"
+	cpu, accel := "max", "tcg,tb-size=32"
+	if a == KVM {
+		cpu, accel = "host", "kvm"
+	}
+	m.add("-M", machine, "-accel", accel, "-cpu", cpu,
+		"-m", strconv.FormatUint((s.Boot.MemoryLimit+1<<20-1)>>20, 10)+"M",
+		"-smp", strconv.FormatUint(s.Boot.CPUs, 10),
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-monitor", "none",
+		"-global", "virtio-mmio.force-legacy=false",
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04")
+}
+
+// console plugs a console into a slot: guest/kernel counts them by address.
+func (m *machine) console(slot int, chardev string) {
+	n := strconv.Itoa(slot)
+	m.add("-chardev", chardev+",id=c"+n,
+		"-device", "virtio-serial-device,max_ports=1,id=s"+n+",bus=virtio-mmio-bus."+n,
+		"-device", "virtconsole,chardev=c"+n+",bus=s"+n+".0")
+}
+
+func (m *machine) network(s *tender.Spec) {
+	a := s.Boot.NIC.MAC
+	m.add("-netdev", fmt.Sprintf("tap,id=n0,fd=%d,vhost=off", m.inherit(s.Tap)),
+		"-device", fmt.Sprintf("virtio-net-device,netdev=n0,bus=virtio-mmio-bus.3,mac=%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5]))
+}
+
+// confine is QEMU's own part of the jail. It changes root and gives up what it
+// may do in its user namespace after it has opened what it was given and
+// before the guest runs; its filter denies fork, exec and what it calls
+// obsolete, and sets no_new_privs.
+func (m *machine) confine() {
+	m.add("-sandbox", "on,obsolete=deny,spawn=deny,resourcecontrol=deny")
+	if m.jail != "" {
+		m.add("-chroot", m.jail, "-runas", "1:1")
+	}
+}
+
+// uidOf gives every instance two uids of its own, above those of people and
+// away from those that container tools hand out.
+func uidOf(name string) int {
+	return 1_600_000_000 + 2*int(crc32.ChecksumIEEE([]byte(name))%100_000_000)
+}
+
+// namespaces put QEMU where there is nothing but its descriptors. It is root of
+// its user namespace, which is nobody outside, until it becomes user 1 there.
+func (m *machine) namespaces(a *syscall.SysProcAttr) {
+	const all = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: m.uid, Size: 2}}
+	a.Cloneflags = all
+	a.UidMappings, a.GidMappings, a.GidMappingsEnableSetgroups = ids, ids, true
+	a.Credential = &syscall.Credential{}
+}
+
+// openControl makes the two ends of the control channel.
+func (m *machine) openControl() (theirs *os.File, err error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("control channel: %w", err)
+	}
+	m.control = os.NewFile(uintptr(fds[0]), "control")
+	theirs = os.NewFile(uintptr(fds[1]), "control")
+	m.ours = append(m.ours, theirs)
+	return theirs, nil
+}
+
+func (m *machine) closeInherited() {
+	for _, f := range m.ours {
+		f.Close()
+	}
+}
+
+// abandon closes what an Instance would own.
+func (m *machine) abandon() {
+	for _, f := range []*os.File{m.control, m.words} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
