@@ -16,6 +16,22 @@ type Watcher interface {
 	Wake(Events)
 }
 
+// Forgetter is a Watcher that wants to know when the last descriptor of the
+// file is closed: epoll drops the file then. It may call Unwatch.
+type Forgetter interface{ Forget() }
+
+// forget tells the watchers that no descriptor is left.
+func (n *Notifier) forget() {
+	n.mu.Lock()
+	watchers := slices.Clone(n.watchers)
+	n.mu.Unlock()
+	for _, w := range watchers {
+		if f, ok := w.(Forgetter); ok {
+			f.Forget()
+		}
+	}
+}
+
 // poll is one pollDesc of the runtime that was opened on the file.
 type poll struct {
 	desc unsafe.Pointer // off the Go heap, never freed

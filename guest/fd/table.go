@@ -217,6 +217,9 @@ func (d *descriptor) close() {
 		if s, ok := d.file.(Shutter); ok {
 			s.Closing()
 		}
+		if p, ok := d.file.(Pollable); ok {
+			p.Notifier().forget()
+		}
 	}
 	d.drop()
 }

@@ -147,7 +147,22 @@ func SignalIgnored(sig uint32) bool
 // SetSyscallHook makes f the answer to the program's system calls.
 //
 //go:linkname SetSyscallHook syscall.dew_setHook
-func SetSyscallHook(f func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5 unsafe.Pointer) (r1, r2 uintptr, err syscall.Errno))
+func SetSyscallHook(f func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5, p6 unsafe.Pointer) (r1, r2 uintptr, err syscall.Errno))
 
 //go:linkname blockingCall syscall.dew_blockingCall
 func blockingCall(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)
+
+// MemoryInUse is how many bytes the Go runtime has from the tender and uses.
+//
+//go:linkname MemoryInUse runtime.dew_memoryInUse
+func MemoryInUse() uint64
+
+// CPUTime is how long the program was busy, in ns.
+//
+//go:linkname CPUTime runtime.dew_cpuTime
+func CPUTime() int64
+
+// Nanotime is the monotonic clock, in ns.
+//
+//go:linkname Nanotime runtime.nanotime
+func Nanotime() int64

@@ -4,6 +4,7 @@ package host
 
 import (
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -78,5 +79,18 @@ func Signal(sig uint32) bool { return false }
 func SignalIgnored(sig uint32) bool { return false }
 
 // SetSyscallHook does nothing: a test calls what it tests.
-func SetSyscallHook(f func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5 unsafe.Pointer) (r1, r2 uintptr, err syscall.Errno)) {
+func SetSyscallHook(f func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5, p6 unsafe.Pointer) (r1, r2 uintptr, err syscall.Errno)) {
 }
+
+// MemoryInUse returns 0: it is not known.
+func MemoryInUse() uint64 { return 0 }
+
+// CPUTime is how long the test was busy, in ns.
+func CPUTime() int64 {
+	var r syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return r.Utime.Nano()
+}
+
+// Nanotime is the host's clock, in ns.
+func Nanotime() int64 { return time.Now().UnixNano() }

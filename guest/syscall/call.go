@@ -10,7 +10,7 @@ import (
 // Call is one system call of the program.
 type Call struct {
 	A [6]uintptr        // arguments
-	P [5]unsafe.Pointer // those of the first five that are pointers, else nil
+	P [6]unsafe.Pointer // those that are pointers, else nil
 }
 
 // maxBytes is the longest read or write (MAX_RW_COUNT of include/linux/fs.h).

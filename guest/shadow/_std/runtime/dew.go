@@ -69,7 +69,7 @@ func dew_setPollHooks(open func(fd uintptr, pd unsafe.Pointer, seq uintptr) uint
 
 func dewPollOpen(fd uintptr, pd unsafe.Pointer, seq uintptr) uintptr {
 	if dewPollOpenHook == nil {
-		return _EPERM // not pollable: package os then reads and writes it directly
+		return 1 // EPERM, not pollable: package os then reads and writes it directly
 	}
 	return dewPollOpenHook(fd, pd, seq)
 }
@@ -190,3 +190,25 @@ func dew_signal(sig uint32) bool { return sigsend(sig) }
 //
 //go:linkname dew_signalIgnored
 func dew_signalIgnored(sig uint32) bool { return signal_ignored(sig) }
+
+// dew_memoryInUse is how many bytes the runtime has from the tender and uses.
+//
+//go:linkname dew_memoryInUse
+func dew_memoryInUse() uint64 { return gcController.mappedReady.Load() }
+
+// dew_cpuTime is how long the program's Ps were busy, in ns: what a guest has
+// for getrusage(2), which is not among its calls.
+//
+//go:linkname dew_cpuTime
+func dew_cpuTime() int64 {
+	now := nanotime()
+	lock(&sched.lock)
+	busy := sched.totaltime + (now-sched.procresizetime)*int64(gomaxprocs) - sched.idleTime.Load()
+	for pp := sched.pidle.ptr(); pp != nil; pp = pp.link.ptr() {
+		if s := limiterEventStamp(pp.limiterEvent.stamp.Load()); s.typ() == limiterEventIdle {
+			busy -= s.duration(now)
+		}
+	}
+	unlock(&sched.lock)
+	return max(busy, 0)
+}

@@ -8,10 +8,10 @@ import (
 // dewHook is the library OS's answer to system calls: set once, before any
 // code of the program, when the process is a guest. The p arguments are those
 // a arguments that are pointers, nil otherwise.
-var dewHook func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5 unsafe.Pointer) (r1, r2 uintptr, err Errno)
+var dewHook func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5, p6 unsafe.Pointer) (r1, r2 uintptr, err Errno)
 
 //go:linkname dew_setHook
-func dew_setHook(f func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5 unsafe.Pointer) (r1, r2 uintptr, err Errno)) {
+func dew_setHook(f func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5, p6 unsafe.Pointer) (r1, r2 uintptr, err Errno)) {
 	dewHook = f
 }
 
@@ -26,7 +26,7 @@ func dew_setHook(f func(trap, a1, a2, a3, a4, a5, a6 uintptr, p1, p2, p3, p4, p5
 //go:nosplit
 //go:nocheckptr
 func dewCall(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
-	var p1, p2, p3, p4, p5 unsafe.Pointer
+	var p1, p2, p3, p4, p5, p6 unsafe.Pointer
 	if trap < uintptr(len(dewPointers)) {
 		const page = 4096
 		m := dewPointers[trap]
@@ -45,8 +45,11 @@ func dewCall(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
 		if m&16 != 0 && a5 >= page {
 			p5 = unsafe.Pointer(a5)
 		}
+		if m&32 != 0 && a6 >= page {
+			p6 = unsafe.Pointer(a6)
+		}
 	}
-	return dewHook(trap, a1, a2, a3, a4, a5, a6, p1, p2, p3, p4, p5)
+	return dewHook(trap, a1, a2, a3, a4, a5, a6, p1, p2, p3, p4, p5, p6)
 }
 
 // dewRawSyscallNoError is std's assembly under another name.
@@ -81,7 +84,7 @@ var dewPointers = [512]uint8{
 	SYS_RT_SIGACTION: 6, SYS_RT_SIGPROCMASK: 6, SYS_IOCTL: 4, SYS_PREAD64: 2, SYS_PWRITE64: 2,
 	SYS_READV: 2, SYS_WRITEV: 2, SYS_ACCESS: 1, SYS_PIPE: 1, SYS_SELECT: 2 | 4 | 8 | 16,
 	SYS_MINCORE: 4, SYS_NANOSLEEP: 3, SYS_GETITIMER: 2, SYS_SETITIMER: 6, SYS_SENDFILE: 4,
-	SYS_CONNECT: 2, SYS_ACCEPT: 6, SYS_SENDTO: 2 | 16, SYS_RECVFROM: 2 | 16, SYS_SENDMSG: 2,
+	SYS_CONNECT: 2, SYS_ACCEPT: 6, SYS_SENDTO: 2 | 16, SYS_RECVFROM: 2 | 16 | 32, SYS_SENDMSG: 2,
 	SYS_RECVMSG: 2, SYS_BIND: 2, SYS_GETSOCKNAME: 6, SYS_GETPEERNAME: 6, SYS_SOCKETPAIR: 8,
 	SYS_SETSOCKOPT: 8, SYS_GETSOCKOPT: 8 | 16, SYS_EXECVE: 7, SYS_WAIT4: 2 | 8, SYS_UNAME: 1,
 	SYS_FCNTL: 4, SYS_TRUNCATE: 1, SYS_GETDENTS: 2, SYS_GETCWD: 1, SYS_CHDIR: 1, SYS_RENAME: 3,

@@ -1,0 +1,4 @@
+package control
+
+// Start begins to read the control channel.
+func Start() {}
