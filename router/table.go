@@ -224,6 +224,11 @@ func (t *Table) Drained(ctx context.Context, instance string) error {
 	return nil
 }
 
+// Routed reports whether a host has a route of its own, not by a wildcard.
+func (t *Table) Routed(host string) bool {
+	return len(t.now.Load().exact[Key{Host: host}.normal().Host]) > 0
+}
+
 // hostKey writes the host of an authority as the table stores it into dst.
 func hostKey(dst, authority []byte) []byte {
 	dst = dst[:0]
