@@ -89,7 +89,9 @@ func TestOwnCertificateIsReadAgain(t *testing.T) {
 	if err := f.read(now); err != nil {
 		t.Fatal(err)
 	}
-	has := func(c *tls.Certificate, at time.Time) bool { return bytes.Equal(f.get(at).Certificate[0], c.Certificate[0]) }
+	has := func(c *tls.Certificate, at time.Time) bool {
+		return bytes.Equal(f.get(at).Certificate[0], c.Certificate[0])
+	}
 	writePair(t, dir, b)
 	os.Chtimes(cert, now.Add(time.Hour), now.Add(time.Hour))
 	if !has(a, now.Add(lookAgain/2)) || !has(b, now.Add(lookAgain)) {
