@@ -26,7 +26,7 @@ type Spec struct {
 	Image   *os.File    // the file-system image, nil for none
 	Boot    boot.Config // ImageSize, MemoryLimit, CPUs and Seed are filled in by the tender where zero
 	Tap     *os.File    // open tap, IFF_NO_PI|IFF_VNET_HDR, header of 12 bytes, non-blocking; nil for no vNIC
-	Stdout  *os.File    // write end of a pipe, blocking
+	Stdout  *os.File    // write end of a pipe; made blocking, which a guest relies on
 	Stderr  *os.File    // the same; nil: as Stdout
 	Limits  Limits
 
