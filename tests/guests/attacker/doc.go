@@ -1,4 +1,4 @@
-// Package main is the attacker: it makes the system call or the sequence of
+// Command attacker is a guest that attacks its walls: it makes the system call or the sequence of
 // calls that its first argument names, by the SYSCALL instruction, past any
 // library OS, and says "done" on stdout when it got what it wanted.
 //
