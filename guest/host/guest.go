@@ -166,3 +166,29 @@ func CPUTime() int64
 //
 //go:linkname Nanotime runtime.nanotime
 func Nanotime() int64
+
+// GoSystem runs f on a goroutine that the program does not see.
+//
+//go:linkname GoSystem runtime.dew_goSystem
+func GoSystem(f func())
+
+// SetMainHook makes f run when the program's main begins.
+//
+//go:linkname SetMainHook runtime.dew_setMainHook
+func SetMainHook(f func())
+
+// RuntimeStart is when the Go runtime was ready, as Nanotime tells it.
+//
+//go:linkname RuntimeStart runtime.dew_runtimeStart
+func RuntimeStart() int64
+
+// Profiling tells whether a CPU profile is being taken, by whomever.
+//
+//go:linkname Profiling runtime.dew_profiling
+func Profiling() bool
+
+// ReadProfile waits for samples of the CPU profile in the runtime's format;
+// eof when it was stopped and all is read.
+//
+//go:linkname ReadProfile runtime.dew_readProfile
+func ReadProfile() (samples []uint64, eof bool)

@@ -94,3 +94,18 @@ func CPUTime() int64 {
 
 // Nanotime is the host's clock, in ns.
 func Nanotime() int64 { return time.Now().UnixNano() }
+
+// GoSystem runs f on a goroutine.
+func GoSystem(f func()) { go f() }
+
+// SetMainHook does nothing.
+func SetMainHook(f func()) {}
+
+// RuntimeStart returns 0.
+func RuntimeStart() int64 { return 0 }
+
+// Profiling returns false.
+func Profiling() bool { return false }
+
+// ReadProfile returns nothing.
+func ReadProfile() (samples []uint64, eof bool) { return nil, true }

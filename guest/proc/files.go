@@ -8,7 +8,7 @@ import (
 	"github.com/dewpaas/dew/guest/vfs"
 )
 
-// root is /proc. The only process is number 1, which is also self.
+// root is /proc. The only process is number 1.
 func (w World) root() *vfs.Synthetic {
 	self := w.self()
 	files := []file{
@@ -18,10 +18,10 @@ func (w World) root() *vfs.Synthetic {
 		{"loadavg", fixed(text("0.00 0.00 0.00 1/1 1\n"))},
 		{"meminfo", fixed(made(w.meminfo))},
 		{"mounts", fixed(text(mounts))},
-		{"self", fixed(self)},
+		{"self", fixed(link(func() string { return "1" }))},
 		{"stat", fixed(made(w.systemStat))},
 		{"sys", fixed(w.sys())},
-		{"thread-self", fixed(self)},
+		{"thread-self", fixed(link(func() string { return "1" }))},
 		{"uptime", fixed(made(w.uptimeText))},
 		{"version", fixed(text("Linux version " + w.Release + " (dew) #1 Dew library OS\n"))},
 	}

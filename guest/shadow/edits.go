@@ -14,7 +14,7 @@ func GoVersions() []string { return []string{"go1.26"} }
 // Edits returns all edits, file by file.
 func Edits() []Edit {
 	var all []Edit
-	for _, part := range [][]Edit{syscallEdits, runtimeEdits, importEdits, bootEdits} {
+	for _, part := range [][]Edit{syscallEdits, runtimeEdits, timelineEdits, importEdits, bootEdits} {
 		all = append(all, part...)
 	}
 	return all
@@ -32,7 +32,7 @@ var syscallEdits = []Edit{
 	refuse("syscall/syscall_linux.go", "func AllThreadsSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {\n", "minus1, minus1, ENOSYS"),
 	refuse("syscall/syscall_linux.go", "func AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {\n", "minus1, minus1, ENOSYS"),
 	// One program per guest: there is nothing to fork into and nothing to exec.
-	refuse("syscall/exec_unix.go", "func forkExec(argv0 string, argv []string, attr *ProcAttr) (pid int, err error) {\n", "0, ENOSYS"),
+	refuse("syscall/exec_unix.go", "func forkExec(argv0 string, argv []string, attr *ProcAttr) (pid int, err error) {\n", "0, dewNoProcesses{}"),
 	refuse("syscall/exec_linux.go", "func os_checkClonePidfd() error {\n", "ENOSYS"),
 	// This one reaches the runtime's fcntl, past package syscall.
 	{"internal/syscall/unix/fcntl_unix.go", "\tval, errno := fcntl(int32(fd), int32(cmd), int32(arg))\n",
@@ -76,6 +76,12 @@ var runtimeEdits = []Edit{
 		"\t\tif !dewGuest {\n\t\t\tsetitimer(_ITIMER_PROF, &it, nil)\n\t\t}\n"},
 	{"runtime/signal_unix.go", "\t\tsetitimer(_ITIMER_PROF, &itimerval{}, nil)\n",
 		"\t\tif !dewGuest {\n\t\t\tsetitimer(_ITIMER_PROF, &itimerval{}, nil)\n\t\t}\n"},
+}
+
+var timelineEdits = []Edit{
+	{"runtime/proc.go", "\tfn := main_main // make an indirect call", "\tdewMain()\n\tfn := main_main // make an indirect call"},
+	{"runtime/sigqueue.go", "\t\tsig.inuse = true // enable reception of signals; cannot disable\n",
+		"\t\tsig.inuse = true // enable reception of signals; cannot disable\n\t\tdewAwaitSignals()\n"},
 }
 
 var importEdits = []Edit{

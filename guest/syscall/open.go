@@ -115,7 +115,7 @@ func install(f fd.File, flags int) (uintptr, syscall.Errno) {
 // like. It becomes a duplicate, as on a terminal; a regular file's position is
 // shared then, other than on Linux.
 func reopened(path string) (int, bool) {
-	if !strings.HasPrefix(path, "/dev/") && !strings.HasPrefix(path, "/proc/self/fd/") {
+	if !strings.HasPrefix(path, "/dev/") && !strings.HasPrefix(path, "/proc/") {
 		return 0, false
 	}
 	switch path {
@@ -129,6 +129,9 @@ func reopened(path string) (int, bool) {
 	rest, ok := strings.CutPrefix(path, "/dev/fd/")
 	if !ok {
 		rest, ok = strings.CutPrefix(path, "/proc/self/fd/")
+	}
+	if !ok {
+		rest, ok = strings.CutPrefix(path, "/proc/1/fd/")
 	}
 	if !ok {
 		return 0, false

@@ -153,6 +153,64 @@ func dew_hostPollOpen(tag uint32) {
 	pd.publishInfo()
 	unlock(&pd.lock)
 	dewHostPoll[tag] = pd
+	if tag == dewPollControl {
+		// Waiting for the tender must not keep a program alive whose own
+		// goroutines all wait for ever: it is not counted as waiting for the
+		// poller, until the program waits for signals, which come that way.
+		netpollAdjustWaiters(-1)
+	}
+}
+
+// dewAwaitSignals runs when the program asks for signals the first time.
+func dewAwaitSignals() {
+	if dewGuest {
+		netpollAdjustWaiters(1)
+		netpollBreak() // whoever decided to sleep without polling decides anew
+	}
+}
+
+// dew_goSystem starts a goroutine that counts as one of the runtime's own: in
+// no program's NumGoroutine, stack dump or deadlock.
+//
+//go:linkname dew_goSystem
+func dew_goSystem(f func()) { go dewSystem(f) }
+
+func dewSystem(f func()) { f() }
+
+// dewMainHook is called when the program's main begins.
+var dewMainHook func()
+
+//go:linkname dew_setMainHook
+func dew_setMainHook(f func()) { dewMainHook = f }
+
+func dewMain() {
+	if dewMainHook != nil {
+		dewMainHook()
+	}
+}
+
+// dew_runtimeStart is the monotonic time at which the runtime was ready.
+//
+//go:linkname dew_runtimeStart
+func dew_runtimeStart() int64 { return runtimeInitTime }
+
+// dew_profiling tells whether a CPU profile is being taken.
+//
+//go:linkname dew_profiling
+func dew_profiling() bool {
+	lock(&cpuprof.lock)
+	on := cpuprof.on || cpuprof.log != nil
+	unlock(&cpuprof.lock)
+	return on
+}
+
+// dew_readProfile waits for samples and returns them in the runtime's own
+// format (profbuf.go); eof after the profile was stopped and all is read.
+//
+//go:linkname dew_readProfile
+func dew_readProfile() (samples []uint64, eof bool) {
+	samples, _, eof = runtime_pprof_readProfile()
+	return samples, eof
 }
 
 // dew_hostPollReset forgets an event that was seen. Its caller then reads

@@ -1,6 +1,7 @@
 package syscall
 
 import (
+	errorspkg "errors"
 	"internal/runtime/syscall/linux"
 	"unsafe"
 )
@@ -50,6 +51,17 @@ func dewCall(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
 		}
 	}
 	return dewHook(trap, a1, a2, a3, a4, a5, a6, p1, p2, p3, p4, p5, p6)
+}
+
+// dewNoProcesses is the answer to starting another program.
+type dewNoProcesses struct{}
+
+func (dewNoProcesses) Error() string {
+	return "a droplet has no other processes: it cannot start programs"
+}
+
+func (dewNoProcesses) Is(target error) bool {
+	return target == ENOSYS || target == errorspkg.ErrUnsupported
 }
 
 // dewRawSyscallNoError is std's assembly under another name.
