@@ -1,0 +1,196 @@
+package vnet
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dewpaas/dew/abi"
+)
+
+func newNetwork(t *testing.T) *Network {
+	t.Helper()
+	n, err := New()
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("needs root: makes a network namespace")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+var guestNIC = VNIC{Name: "vnettest", Addr: netip.MustParseAddr("10.7.0.2"), MAC: [6]byte{2, 0xde, 0x77, 1, 0, 2}, MTU: DefaultMTU}
+
+// TestFramesOfATap: a connection attempt arrives behind the header of package
+// abi, from the gateway, without any ARP; a lawful answer gets back.
+func TestFramesOfATap(t *testing.T) {
+	n := newNetwork(t)
+	tap, err := n.AddTap(guestNIC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	tap.SetDeadline(time.Now().Add(10 * time.Second))
+	refused := make(chan error, 1)
+	go func() {
+		_, err := n.DialTCP(t.Context(), netip.AddrPortFrom(guestNIC.Addr, 8080))
+		refused <- err
+	}()
+	frame := make([]byte, abi.VNetHeaderSize+abi.MaxFrame)
+	size, err := tap.Read(frame)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, eth := frame[:abi.VNetHeaderSize], frame[abi.VNetHeaderSize:size]
+	if header[0]&1 == 0 {
+		t.Errorf("header %x: want a checksum left to the receiver (VIRTIO_NET_HDR_F_NEEDS_CSUM)", header)
+	}
+	if [6]byte(eth[:6]) != guestNIC.MAC || [6]byte(eth[6:12]) != GatewayMAC || binary.BigEndian.Uint16(eth[12:]) != 0x0800 {
+		t.Fatalf("frame %x", eth[:14])
+	}
+	if got := netip.AddrFrom4([4]byte(eth[26:30])); got != Gateway {
+		t.Errorf("from %v", got)
+	}
+	if _, err := tap.Write(append(make([]byte, abi.VNetHeaderSize), reset(eth)...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-refused; !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("dial: %v", err)
+	}
+}
+
+// reset answers a SYN by RST (RFC 9293 section 3.5.2).
+func reset(syn []byte) []byte {
+	r := append([]byte(nil), syn[:54]...)
+	copy(r[0:6], syn[6:12])
+	copy(r[6:12], syn[0:6])
+	ip, tcp := r[14:34], r[34:54]
+	ip[0] = 0x45
+	binary.BigEndian.PutUint16(ip[2:], 40)
+	copy(ip[12:16], syn[30:34])
+	copy(ip[16:20], syn[26:30])
+	binary.BigEndian.PutUint16(ip[10:], 0)
+	binary.BigEndian.PutUint16(ip[10:], ^sum(0, ip))
+	copy(tcp[0:2], syn[36:38])
+	copy(tcp[2:4], syn[34:36])
+	binary.BigEndian.PutUint32(tcp[4:], 0)
+	binary.BigEndian.PutUint32(tcp[8:], binary.BigEndian.Uint32(syn[38:])+1)
+	tcp[12], tcp[13] = 0x50, 0x14
+	binary.BigEndian.PutUint32(tcp[14:], 0)
+	tcp[18], tcp[19] = 0, 0
+	binary.BigEndian.PutUint16(tcp[16:], ^sum(uint32(sum(0, ip[12:20]))+6+20, tcp))
+	return r
+}
+
+func sum(n uint32, b []byte) uint16 {
+	for i := 0; i < len(b); i += 2 {
+		n += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for n > 0xffff {
+		n = n>>16 + n&0xffff
+	}
+	return uint16(n)
+}
+
+// TestTapIsGoneWhenClosed: the name is free again.
+func TestTapIsGoneWhenClosed(t *testing.T) {
+	n := newNetwork(t)
+	for range 2 {
+		tap, err := n.AddTap(guestNIC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.AddTap(guestNIC); !errors.Is(err, unix.EBUSY) {
+			t.Errorf("a second tap of that name: %v", err)
+		}
+		tap.Close()
+	}
+}
+
+func TestHostIsNotTouched(t *testing.T) {
+	before, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNetwork(t)
+	tap, err := n.AddTap(guestNIC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	after, err := net.Interfaces()
+	if err != nil || len(after) != len(before) {
+		t.Errorf("%d interfaces before, %d after, %v", len(before), len(after), err)
+	}
+}
+
+// TestForwardKeepsHalfCloses: a request that ends by closing its direction gets
+// its answer. The server stands on the network's own loopback.
+func TestForwardKeepsHalfCloses(t *testing.T) {
+	n := newNetwork(t)
+	var server net.Listener
+	if err := n.within(func() (err error) {
+		server, err = net.Listen("tcp4", "127.0.0.1:0")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				return
+			}
+			b, _ := io.ReadAll(c)
+			c.Write(append([]byte("got "), b...))
+			c.Close()
+		}
+	}()
+	f, err := n.Forward("127.0.0.1:0", server.Addr().(*net.TCPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for range 3 {
+		c, err := net.Dial("tcp", f.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.Write([]byte("hello"))
+		c.(*net.TCPConn).CloseWrite()
+		b, err := io.ReadAll(c)
+		c.Close()
+		if err != nil || string(b) != "got hello" {
+			t.Fatalf("%q, %v", b, err)
+		}
+	}
+}
+
+func TestForwardToNobodyResets(t *testing.T) {
+	n := newNetwork(t)
+	f, err := n.Forward("127.0.0.1:0", netip.MustParseAddrPort("127.0.0.1:9"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, err := net.Dial("tcp", f.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v", err)
+	}
+}
