@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"unsafe"
+
 	"github.com/dewpaas/dew/abi"
 	"github.com/dewpaas/dew/guest/mem"
 	"github.com/dewpaas/dew/guest/thread"
@@ -91,7 +93,10 @@ func (k *kernel) write(t *thread.Thread, fd, addr, n uint64) *thread.Thread {
 	}
 	switch fd {
 	case abi.FDStdout, abi.FDStderr, abi.FDControl:
-		return k.writeConsole(t, fd, addr, n)
+		return k.writeConsole(t, sysWrite, fd, addr, n)
+	case abi.FDPacket:
+		piece := iovec{addr, n}
+		t.RAX = k.sendPieces(uint64(uintptr(unsafe.Pointer(&piece))), 1)
 	case abi.FDWake:
 		if n < 8 {
 			t.RAX = fail(EINVAL)
@@ -111,7 +116,7 @@ func (k *kernel) write(t *thread.Thread, fd, addr, n uint64) *thread.Thread {
 // writeConsole writes what fits. Output to a full console makes the thread
 // wait, as a pipe does; the control channel never blocks. A machine without
 // that console has the serial port.
-func (k *kernel) writeConsole(t *thread.Thread, fd, addr, n uint64) *thread.Thread {
+func (k *kernel) writeConsole(t *thread.Thread, call, fd, addr, n uint64) *thread.Thread {
 	i := consoleOf(fd)
 	if i >= k.io.consoles {
 		t.RAX = n
@@ -135,7 +140,7 @@ func (k *kernel) writeConsole(t *thread.Thread, fd, addr, n uint64) *thread.Thre
 		t.RAX = fail(EAGAIN)
 		return k.signals(t)
 	}
-	t.Retry(thread.Output, sysWrite)
+	t.Retry(thread.Output, call)
 	return k.reschedule()
 }
 
@@ -154,23 +159,45 @@ const maxPieces = 64
 // iovec of writev(2).
 type iovec struct{ base, size uint64 }
 
-// writev sends one frame on the packet descriptor. A frame that the card has no
-// room for is refused with EAGAIN; what it sent before makes room soon.
+// writev sends one frame on the packet descriptor, or writes its first piece
+// that is not empty to a console, which is a short write.
 func (k *kernel) writev(t *thread.Thread, fd, list, count uint64) *thread.Thread {
-	t.RAX = k.sendFrame(fd, list, count)
-	return k.signals(t)
-}
-
-func (k *kernel) sendFrame(fd, list, count uint64) uint64 {
-	if fd != abi.FDPacket {
-		return fail(EBADF)
-	}
 	if count == 0 || count > maxPieces {
-		return fail(EINVAL)
+		t.RAX = fail(EINVAL)
+		return t
 	}
 	if _, ok := k.user(list, count*16, false); !ok {
-		return fail(EFAULT)
+		t.RAX = fail(EFAULT)
+		return t
 	}
+	switch fd {
+	case abi.FDPacket:
+		t.RAX = k.sendPieces(list, count)
+		return k.signals(t)
+	case abi.FDStdout, abi.FDStderr:
+		return k.writePiece(t, fd, list, count)
+	}
+	t.RAX = fail(EBADF)
+	return t
+}
+
+func (k *kernel) writePiece(t *thread.Thread, fd, list, count uint64) *thread.Thread {
+	var v iovec
+	for i := range count {
+		if v = *(*iovec)(at(list + i*16)); v.size > 0 {
+			break
+		}
+	}
+	if _, ok := k.user(v.base, v.size, false); !ok {
+		t.RAX = fail(EFAULT)
+		return t
+	}
+	return k.writeConsole(t, sysWritev, fd, v.base, v.size)
+}
+
+// sendPieces sends one frame. One that the card has no room for is refused with
+// EAGAIN; what it sent before makes room soon.
+func (k *kernel) sendPieces(list, count uint64) uint64 {
 	total := uint64(0)
 	for i := range count {
 		v := (*iovec)(at(list + i*16))

@@ -43,12 +43,16 @@ func (k *kernel) store(addr, v uint64) bool {
 const (
 	mapFixed     = 0x10
 	mapAnonymous = 0x20
+	mapAllowed   = 0x4032 // PRIVATE, FIXED, ANONYMOUS, NORESERVE
 
 	madvDontNeed = 4
 	madvFree     = 8
 )
 
 func (k *kernel) mmap(addr, size, prot, flags, fd, offset uint64) uint64 {
+	if flags&^mapAllowed != 0 || mem.Prot(prot)&^(mem.Read|mem.Write) != 0 {
+		k.forbid(sysMmap) // memory that is shared or executable
+	}
 	var place uint64
 	var err mem.Err
 	if flags&mapAnonymous != 0 {

@@ -20,8 +20,8 @@
 // O_NONBLOCK on the log pipes it is given.
 //
 // What owns what: each Instance has one goroutine that waits for the process
-// and ends with it, and a Link. Limits.Memory bounds the guest's memory; the
-// host's share and Limits.CPUs are the caller's cgroup to enforce.
+// and ends with it, a Link, and as root a control group (tender/cgroup) that
+// enforces the limits on QEMU and guest together.
 //
 // Sources: QEMU 7.2 docs/system/i386/microvm.rst, qemu-system-x86_64(1);
 // hw/misc/debugexit.c (exit status 2*v+1).

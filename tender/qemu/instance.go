@@ -3,14 +3,17 @@ package qemu
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/dewpaas/dew/tender"
+	"github.com/dewpaas/dew/tender/cgroup"
 )
 
 // instance is one QEMU process.
@@ -18,6 +21,8 @@ type instance struct {
 	process *os.Process
 	link    *tender.Link
 	words   *os.File
+	group   *cgroup.Group // nil: none
+	procs   []*os.File    // of group, until the process is in it
 	done    chan struct{}
 	exit    tender.Exit // valid when done is closed
 }
@@ -42,7 +47,7 @@ func (m *machine) run(dieWithCaller bool) (*instance, error) {
 	if dieWithCaller {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	i := &instance{words: m.words, done: make(chan struct{})}
+	i := &instance{words: m.words, group: m.group, procs: m.procs, done: make(chan struct{})}
 	started := make(chan error)
 	go i.watch(cmd, started)
 	if err := <-started; err != nil {
@@ -63,13 +68,34 @@ func (i *instance) watch(cmd *exec.Cmd, started chan error) {
 		return
 	}
 	i.process = cmd.Process
+	if err := i.join(); err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+		started <- err
+		return
+	}
 	started <- nil
 	<-started // the link is there
 	cmd.Wait()
 	<-i.link.Done() // all that the guest said has been read
 	i.exit = i.judge(cmd.ProcessState)
 	i.words.Close()
+	if i.group != nil {
+		i.group.Remove()
+	}
 	close(i.done)
+}
+
+// join puts the process into its control group, milliseconds before the guest
+// runs: QEMU is still reading its command line.
+func (i *instance) join() error {
+	for _, f := range i.procs {
+		if _, err := f.WriteString(strconv.Itoa(i.process.Pid)); err != nil {
+			return fmt.Errorf("enter control group: %w", err)
+		}
+	}
+	i.procs = nil
+	return nil
 }
 
 // Verdicts of guest/kernel, which it tells by QEMU's exit status 2*v+1; QEMU
@@ -90,6 +116,8 @@ func (i *instance) judge(p *os.ProcessState) tender.Exit {
 	status, told := i.link.ExitStatus()
 	w, _ := p.Sys().(syscall.WaitStatus)
 	switch {
+	case w.Signaled() && i.group != nil && i.group.OOMKilled():
+		e.Reason, e.Signal = tender.OutOfMemory, syscall.SIGKILL
 	case w.Signaled():
 		e.Reason, e.Signal = tender.Killed, w.Signal()
 	case told && p.ExitCode() == 2*verdictExited+1:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dewpaas/dew/abi/boot"
 	"github.com/dewpaas/dew/tender"
+	"github.com/dewpaas/dew/tender/cgroup"
 	"golang.org/x/arch/x86/x86asm"
 )
 
@@ -117,16 +118,25 @@ func spec(t *testing.T, program []byte) *tender.Spec {
 
 func TestCompleteFillsInWhatIsMissing(t *testing.T) {
 	s := spec(t, nil)
-	s.Limits = tender.Limits{Memory: 64 << 20, CPUs: 1.5}
+	s.Limits = tender.Limits{Memory: 144 << 20, CPUs: 1.5}
 	if err := complete(s); err != nil {
 		t.Fatal(err)
 	}
 	if b := s.Boot; b.MemoryLimit != 64<<20 || b.CPUs != 2 || b.Seed == [32]byte{} || time.Since(time.Unix(0, b.WallClock)) > time.Minute {
 		t.Errorf("%+v", b)
 	}
-	s.Boot.MemoryLimit = 1 << 20
-	if complete(s) == nil {
-		t.Error("a megabyte was taken for enough")
+	if last := s.Boot.Env[len(s.Boot.Env)-1]; last != "GOMEMLIMIT=56203674" {
+		t.Errorf("%s: want the machine's 64 MiB less a tenth, 4 MiB and the program", last)
+	}
+	for name, spoil := range map[string]func(*tender.Spec){
+		"a limit below QEMU's own":  func(s *tender.Spec) { s.Limits.Memory = 64 << 20 },
+		"a machine of one megabyte": func(s *tender.Spec) { s.Boot.MemoryLimit = 1 << 20 },
+	} {
+		s := spec(t, nil)
+		spoil(s)
+		if complete(s) == nil {
+			t.Errorf("%s was taken for enough", name)
+		}
 	}
 }
 
@@ -176,12 +186,20 @@ func start(t *testing.T, program []byte) tender.Instance {
 	tend := &Tender{Binary: path, Accel: TCG}
 	if os.Geteuid() == 0 {
 		tend.Jail = emptyDir(t)
+		groups, err := cgroup.Probe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tend.groups = groups
 	}
 	i, err := tend.Start(t.Context(), spec(t, program))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { i.Kill() })
+	t.Cleanup(func() {
+		i.Kill()
+		wait(t, i)
+	})
 	return i
 }
 
@@ -199,7 +217,7 @@ func emptyDir(t *testing.T) string {
 }
 
 func wait(t *testing.T, i tender.Instance) tender.Exit {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	e, err := i.Wait(ctx)
 	if err != nil {
@@ -262,6 +280,9 @@ func TestTheJail(t *testing.T) {
 	}
 	if root, err := os.ReadDir(proc + "root"); err != nil || len(root) != 0 {
 		t.Errorf("root holds %v, %v", root, err)
+	}
+	if group, err := os.ReadFile(proc + "cgroup"); err != nil || !strings.Contains(string(group), fmt.Sprintf("metal-%d", os.Getpid())) {
+		t.Errorf("control groups %s, %v", group, err)
 	}
 	for _, ns := range []string{"user", "net", "ipc", "uts", "pid", "mnt"} {
 		theirs, err := os.Readlink(proc + "ns/" + ns)
