@@ -15,6 +15,10 @@ import (
 // commands is the whole command line. Each verb is a struct in a file of its
 // own with a Run method; kong hands Run what bind provides.
 type commands struct {
+	Run     runCmd     `cmd:"" help:"Run a droplet on this machine."`
+	Stacks  stacksCmd  `cmd:"" help:"Print the stacks of all goroutines of a running guest."`
+	Pprof   pprofCmd   `cmd:"" help:"Take a CPU or heap profile of a running guest."`
+	Metrics metricsCmd `cmd:"" help:"Print the runtime metrics of a running guest."`
 	Version versionCmd `cmd:"" help:"Print the version of dew, of the guest contract and of the Go it was built with."`
 }
 

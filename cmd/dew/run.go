@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dewpaas/dew/tender"
+	"github.com/dewpaas/dew/tender/process"
+	"github.com/dewpaas/dew/tender/qemu"
+)
+
+// runCmd is `dew run`.
+type runCmd struct {
+	Droplet  string   `arg:"" help:"ELF file of the droplet." type:"path"`
+	Args     []string `arg:"" optional:"" help:"Arguments of the program, after --."`
+	Tender   string   `enum:"process,qemu" default:"process" help:"Kind of tender: ${enum}."`
+	Image    string   `help:"File-system image of the droplet." type:"existingfile"`
+	Publish  []string `short:"p" placeholder:"HOST:GUEST" help:"Pass a TCP port of this host to the program."`
+	Env      []string `short:"e" placeholder:"K=V" sep:"none" help:"Set an environment variable."`
+	Memory   size     `short:"m" default:"256M" help:"Limit of memory, with K, M or G."`
+	CPUs     float64  `name:"cpus" help:"Limit of CPUs."`
+	Control  string   `help:"Socket to make for dew stacks, dew pprof and dew metrics." type:"path"`
+	Timeline bool     `help:"Print the boot timeline."`
+}
+
+// grace is how long a program has to end after SIGTERM, as in Cloud Foundry.
+const grace = 10 * time.Second
+
+// Run starts the guest and stays until it has ended.
+func (r *runCmd) Run(ctx context.Context, c *console) error {
+	l := &launch{run: r, out: c, name: fmt.Sprintf("run-%d", os.Getpid()), begun: time.Now()}
+	defer l.close()
+	if err := l.prepare(ctx); err != nil {
+		return err
+	}
+	i, err := l.start(ctx)
+	if err != nil {
+		return err
+	}
+	again := make(chan os.Signal, 2)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	e, err := attend(ctx, i, again, c)
+	if err != nil {
+		return err
+	}
+	return l.finish(ctx, e, i)
+}
+
+// attend waits for the guest's end. When ctx ends the program is asked to end;
+// it is killed after a grace period, or when the user insists.
+func attend(ctx context.Context, i tender.Instance, again <-chan os.Signal, c *console) (tender.Exit, error) {
+	e, err := i.Wait(ctx)
+	if err == nil {
+		return e, nil
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	go func() {
+		select {
+		case <-again: // the interrupt that ended ctx
+		case <-patience.Done():
+			return
+		}
+		select {
+		case <-again:
+			cancel()
+		case <-patience.Done():
+		}
+	}()
+	if err := i.Link().Signal(patience, syscall.SIGTERM); err != nil {
+		fmt.Fprintf(c.err, "dew: cannot ask the program to end: %v\n", err)
+	}
+	if e, err = i.Wait(patience); err == nil {
+		return e, nil
+	}
+	if err := i.Kill(); err != nil {
+		return tender.Exit{}, fmt.Errorf("kill the guest: %w", err)
+	}
+	return i.Wait(context.WithoutCancel(ctx))
+}
+
+// tenderOf makes the tender that the user asked for.
+func (l *launch) tenderOf(ctx context.Context) (tender.Tender, error) {
+	if l.run.Tender == "qemu" {
+		jail, err := os.MkdirTemp("", "dew-jail-")
+		if err != nil {
+			return nil, err
+		}
+		l.onClose(func() { os.Remove(jail) })
+		return qemu.Find(ctx, jail)
+	}
+	t, err := process.New()
+	if err != nil {
+		return nil, err
+	}
+	return t, t.Reap(callerIsGone)
+}
+
+// callerIsGone tells of an instance's name whether it belongs to a `dew run`
+// that has died.
+func callerIsGone(name string) bool {
+	number, ok := strings.CutPrefix(name, "run-")
+	if !ok {
+		return false
+	}
+	pid, err := strconv.Atoi(number)
+	return err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
+// openProgram opens the droplet's ELF.
+func openProgram(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, withHint(fmt.Errorf("%s is a folder, not a droplet", path), "`dew build "+filepath.Base(path)+"` makes a droplet of it")
+	}
+	return os.Open(path)
+}
+
+// size is a number of bytes on the command line.
+type size uint64
+
+// UnmarshalText reads digits and one of K, M, G, with or without a B.
+func (s *size) UnmarshalText(b []byte) error {
+	text := strings.TrimSuffix(strings.ToUpper(string(b)), "B")
+	shift := 0
+	if n := len(text); n > 0 {
+		shift = map[byte]int{'K': 10, 'M': 20, 'G': 30}[text[n-1]]
+	}
+	if shift > 0 {
+		text = text[:len(text)-1]
+	}
+	n, err := strconv.ParseUint(text, 10, 64-30)
+	if err != nil {
+		return fmt.Errorf("%q is no size: want digits and K, M or G", b)
+	}
+	*s = size(n << shift)
+	return nil
+}
