@@ -11,7 +11,7 @@ import (
 	"github.com/dewpaas/dew/guest/virtio"
 )
 
-// The consoles, in the order in which the tender plugs them in.
+// The ports of the console device, by number less one.
 const (
 	consoleControl = iota
 	consoleStdout
@@ -25,8 +25,9 @@ const maxDevices = 8
 type devices struct {
 	net      virtio.Net
 	hasNet   bool
-	dirty    bool // frames were given to the card that it was not told of
-	console  [consoleCount]virtio.Console
+	dirty    bool                         // frames were given to the card that it was not told of
+	console  [consoleCount]virtio.Console // ports 1 and on, in that order
+	manage   virtio.Console               // control queues of the console device
 	consoles int
 	vectors  [maxDevices]user
 	used     int
@@ -34,8 +35,7 @@ type devices struct {
 
 // user of an interrupt vector.
 type user struct {
-	kind    uint8
-	console uint8
+	kind uint8
 }
 
 const (
@@ -77,10 +77,10 @@ func (k *kernel) deviceOn(t *virtio.Transport) bool {
 		k.netOn(t)
 		k.io.vectors[k.io.used] = user{kind: userNet}
 	case virtio.TypeConsole:
-		if k.io.consoles == consoleCount || !k.consoleOn(t) {
+		if k.io.consoles > 0 || !k.consolesOn(t) {
 			return false
 		}
-		k.io.vectors[k.io.used] = user{kind: userConsole, console: uint8(k.io.consoles - 1)}
+		k.io.vectors[k.io.used] = user{kind: userConsole}
 	default:
 		return false
 	}
@@ -104,20 +104,33 @@ func (k *kernel) netOn(t *virtio.Transport) {
 	k.io.hasNet = true
 }
 
-func (k *kernel) consoleOn(t *virtio.Transport) bool {
-	c := &k.io.console[k.io.consoles]
-	features, ok := t.Begin(0, 0)
-	c.Transport = *t
-	if !ok || !c.Plan() {
+// consolesOn starts the console device with its three ports.
+func (k *kernel) consolesOn(t *virtio.Transport) bool {
+	features, ok := t.Begin(virtio.ConsoleNeeds, 0)
+	if !ok {
 		return false
 	}
-	k.queueOn(&c.Transport, &c.In, true, features)
-	k.queueOn(&c.Transport, &c.Out, false, features)
-	c.Live()
-	if k.io.consoles == consoleControl {
-		c.Rest()
+	k.io.manage.Transport = *t
+	for port := range uint16(consoleCount + 1) {
+		c := &k.io.manage
+		if port > 0 {
+			c = &k.io.console[port-1]
+			c.Transport = *t
+		}
+		if !c.Plan(port) {
+			return false
+		}
+		k.queueOn(t, &c.In, true, features)
+		k.queueOn(t, &c.Out, false, features)
 	}
-	k.io.consoles++
+	k.io.manage.Transport = *t // with the places of all queues' bells
+	for i := range k.io.console {
+		k.io.console[i].Transport = *t
+	}
+	t.Live()
+	k.io.manage.Open(consoleCount)
+	k.io.console[consoleControl].Rest()
+	k.io.consoles = consoleCount
 	return true
 }
 
@@ -141,10 +154,9 @@ func (k *kernel) interrupt(n uint64, t *thread.Thread) *thread.Thread {
 		k.events.packet = true
 		k.threads.Resume(thread.Output)
 	case userConsole:
-		k.io.console[u.console].Acknowledge()
-		if u.console == consoleControl {
-			k.events.control = true
-		}
+		k.io.manage.Acknowledge()
+		k.io.manage.Forget()
+		k.events.control = k.events.control || k.io.console[consoleControl].In.Used()
 		k.threads.Resume(thread.Output)
 	}
 	k.publish()

@@ -1,12 +1,15 @@
 package virtio
 
+import "unsafe"
+
 const (
 	consoleQueue  = 16
 	consoleBuffer = 4096
 )
 
-// Console is a byte stream both ways: queue 0 receives, queue 1 sends. Without
-// the multiport feature a device has the one port.
+// Console is one port of a console device, a byte stream both ways. Ports have
+// a number from 1 on: port 0 is for devices without the multiport feature, and
+// QEMU drops its output when the reader is slow.
 type Console struct {
 	Transport
 	In, Out Queue
@@ -16,11 +19,49 @@ type Console struct {
 	at      uint32
 }
 
-// Plan sets the queues' sizes.
-func (c *Console) Plan() bool {
-	c.In = Queue{Number: 0, Size: fit(c.QueueMax(0), consoleQueue), BufSize: consoleBuffer}
-	c.Out = Queue{Number: 1, Size: fit(c.QueueMax(1), consoleQueue), BufSize: consoleBuffer}
+// ConsoleNeeds is the multiport feature, 5.3.3.
+const ConsoleNeeds = 1 << 1
+
+// Plan sets the queues' sizes for a port: 5.3.2 numbers them. Port 0 is taken
+// for the control queues, which have numbers 2 and 3.
+func (c *Console) Plan(port uint16) bool {
+	in, out := 2*port+2, 2*port+3
+	c.In = Queue{Number: in, Size: fit(c.QueueMax(in), consoleQueue), BufSize: consoleBuffer}
+	c.Out = Queue{Number: out, Size: fit(c.QueueMax(out), consoleQueue), BufSize: consoleBuffer}
 	return c.In.Size > 0 && c.Out.Size > 0
+}
+
+// Control events, 5.3.6.2.
+const (
+	deviceReady = 0
+	portReady   = 3
+	portOpen    = 6
+)
+
+// Open tells the device through its control queue (this Console planned as port
+// 0) that we and the ports from 1 to n are ready. What the device tells in
+// return is about ports that may come and go, which ours do not.
+func (c *Console) Open(ports uint32) {
+	c.Rest()
+	c.event(0, deviceReady)
+	for id := uint32(1); id <= ports; id++ {
+		c.event(id, portReady)
+		c.event(id, portOpen)
+	}
+}
+
+// event sends struct virtio_console_control with value 1.
+func (c *Console) event(id uint32, kind uint16) {
+	message := [2]uint32{id, uint32(kind) | 1<<16}
+	c.Write(uintptr(unsafe.Pointer(&message)), 8)
+}
+
+// Forget empties the control queue of what the device told.
+func (c *Console) Forget() {
+	for head, _, ok := c.In.Pop(); ok; head, _, ok = c.In.Pop() {
+		c.In.Release(head)
+	}
+	c.Rest()
 }
 
 // Write copies what fits and tells how much that was.

@@ -135,6 +135,11 @@ func (q *Queue) Pop() (head uint16, n uint32, ok bool) {
 	return uint16(id), n, true
 }
 
+// Used tells whether Pop would find something.
+func (q *Queue) Used() bool {
+	return !q.Broken && uint16(atomic.LoadUint32((*uint32)(view(q.usedAt())))>>16) != q.used
+}
+
 // Release puts a chain back on the free list.
 func (q *Queue) Release(head uint16) {
 	for i := head; i != none; {

@@ -31,11 +31,14 @@ type Transport struct {
 	registers uintptr // MMIO: all of them; PCI: the common configuration
 	config    uintptr // device configuration
 	pci       bool
-	notify    uintptr   // PCI
-	scale     uint32    // PCI: bytes between notification addresses
-	at        [4]uint16 // PCI: place of each queue's notification
-	msix      uintptr   // PCI: table of vectors
+	notify    uintptr           // PCI
+	scale     uint32            // PCI: bytes between notification addresses
+	at        [maxQueues]uint16 // PCI: place of each queue's notification
+	msix      uintptr           // PCI: table of vectors
 }
+
+// maxQueues is how many a device may have that we use.
+const maxQueues = 16
 
 // Register offsets, table 4.1 (version 2).
 const (

@@ -7,9 +7,9 @@
 // since /dev/kvm may exist and not work. Start hands QEMU open descriptors: the
 // program, one memfd with boot record and image (secrets are on no command line
 // and no disk), the tap, the log pipes, and one end of a socket pair for the
-// control channel. The machine has five devices: three consoles (control,
-// stdout, stderr), the network card, and a serial port for the kernel's last
-// words, which go to stderr too.
+// control channel. The machine has three devices: a console with three ports
+// (control, stdout, stderr), the network card, and a serial port for the
+// kernel's last words, which go to stderr too.
 //
 // As root the caller gives QEMU, from its first instruction, namespaces of its
 // own (user, net, ipc, uts, pid, mount) and a uid that nobody else has. Before

@@ -196,9 +196,10 @@ func (t *Tender) machine(s *tender.Spec) (m *machine, err error) {
 	}
 	m.processor(t.Accel, s)
 	m.add("-kernel", m.path(s.Program), "-initrd", m.path(module))
-	m.console(0, "socket,fd="+strconv.Itoa(m.inherit(theirs)))
-	m.console(1, m.log(s.Stdout))
-	m.console(2, m.log(stderr))
+	m.add("-device", "virtio-serial-device,id=s,max_ports=4,bus=virtio-mmio-bus.0")
+	m.console(1, "socket,fd="+strconv.Itoa(m.inherit(theirs)))
+	m.console(2, m.log(s.Stdout))
+	m.console(3, m.log(stderr))
 	m.add("-chardev", m.log(stderr)+",id=last", "-serial", "chardev:last")
 	if s.Tap != nil {
 		m.network(s)
@@ -240,18 +241,17 @@ func (m *machine) processor(a Accel, s *tender.Spec) {
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04")
 }
 
-// console plugs a console into a slot: guest/kernel counts them by address.
-func (m *machine) console(slot int, chardev string) {
-	n := strconv.Itoa(slot)
-	m.add("-chardev", chardev+",id=c"+n,
-		"-device", "virtio-serial-device,max_ports=1,id=s"+n+",bus=virtio-mmio-bus."+n,
-		"-device", "virtconsole,chardev=c"+n+",bus=s"+n+".0")
+// console plugs a port into the console device. These are no "virtconsole":
+// QEMU drops the output of such a one when the reader is slow.
+func (m *machine) console(port int, chardev string) {
+	n := strconv.Itoa(port)
+	m.add("-chardev", chardev+",id=c"+n, "-device", "virtserialport,bus=s.0,nr="+n+",chardev=c"+n)
 }
 
 func (m *machine) network(s *tender.Spec) {
 	a := s.Boot.NIC.MAC
 	m.add("-netdev", fmt.Sprintf("tap,id=n0,fd=%d,vhost=off", m.inherit(s.Tap)),
-		"-device", fmt.Sprintf("virtio-net-device,netdev=n0,bus=virtio-mmio-bus.3,mac=%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5]))
+		"-device", fmt.Sprintf("virtio-net-device,netdev=n0,bus=virtio-mmio-bus.1,mac=%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5]))
 }
 
 // confine is QEMU's own part of the jail. It changes root and gives up what it

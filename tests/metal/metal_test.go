@@ -173,8 +173,9 @@ func TestOtherMachines(t *testing.T) {
 			defer cancel()
 			cmd := exec.CommandContext(ctx, path, "-M", machine+",accel=tcg", "-cpu", "max", "-smp", "2", "-m", "128", "-kernel", elf.Name(), "-initrd", module.Name(),
 				"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-				"-device", "virtio-serial-pci,id=s0,disable-legacy=on", "-chardev", "null,id=c0", "-device", "virtconsole,chardev=c0,bus=s0.0",
-				"-device", "virtio-serial-pci,id=s1,disable-legacy=on", "-chardev", "stdio,id=c1", "-device", "virtconsole,chardev=c1,bus=s1.0")
+				"-device", "virtio-serial-pci,id=s,max_ports=4,disable-legacy=on", "-chardev", "null,id=no", "-device", "virtserialport,chardev=no,nr=1,bus=s.0",
+				"-chardev", "stdio,id=out", "-device", "virtserialport,chardev=out,nr=2,bus=s.0",
+				"-chardev", "null,id=err", "-device", "virtserialport,chardev=err,nr=3,bus=s.0")
 			var said bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &said, &said
 			err := cmd.Run()
