@@ -29,13 +29,14 @@ func try(name string, f func()) {
 
 var stories = map[string]func(){
 	"hello":    func() { fmt.Println("hello", os.Args[2:], os.Getenv("GREETING"), runtime.NumCPU()) },
+	"echo":     echo,
 	"exit":     func() { os.Exit(42) },
 	"faults":   faults,
 	"schedule": schedule,
 	"float":    float,
 	"memory":   memory,
 	"exhaust":  exhaust,
-	"wild":     func() { syscall.RawSyscall(syscall.SYS_PTRACE, 0, 0, 0); raw(41) },
+	"wild":     func() { syscall.RawSyscall(syscall.SYS_PTRACE, 0, 0, 0); raw(41, 0, 0, 0) },
 	"crash":    func() { debug.SetTraceback("crash"); second(nil) },
 	"stderr":   func() { fmt.Fprintln(os.Stderr, "to stderr"); fmt.Println("to stdout") },
 	"log":      func() { fmt.Println(string(make([]byte, 300000))) },
