@@ -61,8 +61,8 @@ type Instance interface {
 // Sampler is an Instance whose CPU samples are triggered from outside, because
 // its guest has no timer signal of its own.
 type Sampler interface {
-	// Sample sends SIGPROF to threads in proportion to the CPU time that they
-	// use, hz times per second of CPU, until ctx ends.
+	// Sample sends SIGPROF to the threads that are running, hz times a second,
+	// until ctx ends.
 	Sample(ctx context.Context, hz int) error
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -189,6 +190,7 @@ func writeTimeline(w io.Writer, begun time.Time, steps []tender.Mark, link *tend
 	for _, p := range link.Ports() {
 		all = append(all, tender.Mark{Seen: p.Seen, Name: fmt.Sprintf("listening on %s %d", p.Protocol, p.Number)})
 	}
+	slices.SortStableFunc(all, func(a, b tender.Mark) int { return a.Seen.Compare(b.Seen) })
 	last := begun
 	for _, m := range all {
 		fmt.Fprintf(w, "%9.2f ms  +%8.2f  %s\n", milliseconds(m.Seen.Sub(begun)), milliseconds(m.Seen.Sub(last)), m.Name)

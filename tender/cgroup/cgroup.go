@@ -204,11 +204,18 @@ func (g *Group) write(controller, file, value string) error {
 	return os.WriteFile(filepath.Join(dir, file), []byte(value), 0)
 }
 
-// Procs opens the files to which a process writes "0" to join the group.
+// Procs opens the files to which a process of one thread writes "0" to join
+// the group. In version 1 that is tasks: a thread that moves itself needs not
+// wait for the lock that keeps thread groups stable, which costs an RCU grace
+// period of about 10 ms (kernel/cgroup/cgroup.c, cgroup_procs_write_start).
 func (g *Group) Procs() ([]*os.File, error) {
 	var files []*os.File
 	for _, dir := range g.dirs {
-		f, err := os.OpenFile(filepath.Join(dir, "cgroup.procs"), os.O_WRONLY, 0)
+		name := "tasks"
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			name = "cgroup.procs"
+		}
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
 		if err != nil {
 			for _, f := range files {
 				f.Close()

@@ -1,13 +1,13 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -141,16 +141,14 @@ func isFault(s syscall.Signal) bool {
 	return false
 }
 
-// Sample implements tender.Sampler. A thread gets its signal when it has used
-// another 1/hz of a second of CPU: what the kernel's own profiling timers do,
-// seen from outside.
+// Sample implements tender.Sampler. At each tick the threads that are on a CPU
+// get a signal: one that was chosen by the CPU time it has used would often get
+// it when it had just gone to sleep, and the sample would show the sleep.
 func (i *Instance) Sample(ctx context.Context, hz int) error {
 	if hz < 1 || hz > 1000 {
 		return fmt.Errorf("sample %d times a second: want 1 to 1000", hz)
 	}
-	period := time.Second / time.Duration(hz)
-	used := map[int]time.Duration{}
-	tick := time.NewTicker(period)
+	tick := time.NewTicker(time.Second / time.Duration(hz))
 	defer tick.Stop()
 	for {
 		select {
@@ -159,12 +157,12 @@ func (i *Instance) Sample(ctx context.Context, hz int) error {
 		case <-i.done:
 			return nil
 		case <-tick.C:
-			i.sampleOnce(used, period)
+			i.sampleOnce()
 		}
 	}
 }
 
-func (i *Instance) sampleOnce(used map[int]time.Duration, period time.Duration) {
+func (i *Instance) sampleOnce() {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", i.pid))
 	if err != nil {
 		return
@@ -174,25 +172,16 @@ func (i *Instance) sampleOnce(used map[int]time.Duration, period time.Duration) 
 		if err != nil {
 			continue
 		}
-		now, ok := cpuTime(i.pid, tid)
-		last, known := used[tid]
-		if !known {
-			used[tid] = now
-		}
-		if ok && known && now-last >= period {
-			used[tid] = now
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", i.pid, tid))
+		if err == nil && isRunning(b) {
 			unix.Tgkill(i.pid, tid, unix.SIGPROF)
 		}
 	}
 }
 
-// cpuTime reads the first field of schedstat: nanoseconds on a CPU.
-func cpuTime(pid, tid int) (time.Duration, bool) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/schedstat", pid, tid))
-	if err != nil {
-		return 0, false
-	}
-	first, _, _ := strings.Cut(string(b), " ")
-	n, err := strconv.ParseInt(first, 10, 64)
-	return time.Duration(n), err == nil
+// isRunning reads the state out of /proc/PID/stat: behind the name, which may
+// hold anything, parentheses too.
+func isRunning(stat []byte) bool {
+	end := bytes.LastIndexByte(stat, ')')
+	return end >= 0 && len(stat) > end+2 && stat[end+2] == 'R'
 }

@@ -136,3 +136,11 @@ func TestProgramThatStrangersMayNotExecuteIsCopied(t *testing.T) {
 		t.Errorf("copied without need, %v", err)
 	}
 }
+
+func TestIsRunning(t *testing.T) {
+	for stat, want := range map[string]bool{"7 (app) R 1": true, "7 (app) S 1": false, "7 (a) R b) S 1": false, "7 (a) S) R 1": true, "": false, "7 (app)": false} {
+		if isRunning([]byte(stat)) != want {
+			t.Errorf("%q: %v", stat, !want)
+		}
+	}
+}
