@@ -1,39 +1,45 @@
 package control
 
-import "github.com/dewpaas/dew/guest/host"
+import (
+	"strconv"
 
-// Signals with a default action of their own (signal(7)).
-const (
-	sigkill  = 9
-	sigstop  = 19
-	sigchld  = 17
-	sigcont  = 18
-	sigtstp  = 20
-	sigttin  = 21
-	sigttou  = 22
-	sigurg   = 23
-	sigwinch = 28
+	"github.com/dewpaas/dew/abi"
+	"github.com/dewpaas/dew/guest/host"
 )
 
-// Deliver gives the program a signal: to os/signal where the program asked for
-// it, else the default action. That ends the guest with status 128 + signal,
-// as a shell would report it, but for the signals that are ignored or would
-// stop a process: a guest cannot be stopped from inside.
-func Deliver(sig uint32) {
-	switch sig {
-	case sigkill:
-		exit(sig)
-	case sigstop:
-		return
-	}
-	if host.Signal(sig) || host.SignalIgnored(sig) {
-		return
-	}
-	switch sig {
-	case sigchld, sigcont, sigtstp, sigttin, sigttou, sigurg, sigwinch:
-		return
-	}
-	exit(sig)
+// action is what a Go program does on a signal that it did not ask for.
+type action int
+
+const (
+	ignore action = iota
+	end           // exits, with status 128 + signal as a shell would report it
+	dump          // prints the stacks of all goroutines and exits with status 2
+)
+
+// defaults are the actions of the signals 1 to 31: what the documentation of
+// os/signal promises, "Default behavior of signals in Go programs". Signals
+// that would stop a process are ignored: nobody inside could continue it.
+var defaults = [32]action{
+	1: end, 2: end, 9: end, 15: end, // HUP INT KILL TERM
+	3: dump, 4: dump, 5: dump, 6: dump, 7: dump, 8: dump, 11: dump, 16: dump, 31: dump, // QUIT ILL TRAP ABRT BUS FPE SEGV STKFLT SYS
 }
 
-func exit(sig uint32) { host.Exit(int(128 + sig)) }
+const sigkill = 9
+
+// Deliver gives the program a signal: to os/signal where the program asked for
+// it, else its default action.
+func Deliver(sig uint32) {
+	if sig != sigkill && (host.Signal(sig) || host.SignalIgnored(sig)) {
+		return
+	}
+	if sig >= uint32(len(defaults)) {
+		return
+	}
+	switch defaults[sig] {
+	case end:
+		host.Exit(int(128 + sig))
+	case dump:
+		host.Console(abi.FDStderr, append([]byte("signal "+strconv.Itoa(int(sig))+"\n\n"), stacks()...))
+		host.Exit(2)
+	}
+}

@@ -43,14 +43,23 @@ func Mount(f *vfs.FS, w World) {
 	f.Place("/proc", w.root())
 	f.Place("/dev", w.devices())
 	f.Place("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text("2097152\n"))
+	f.Mkdir(f.Root(), "/etc", 0o755)
 	for path, content := range w.etc() {
-		if _, err := f.Find(f.Root(), path, true); err == syscall.ENOENT {
-			f.Place(path, text(content))
-		}
+		write(f, path, content)
 	}
 	if _, err := f.Find(f.Root(), "/tmp", true); err == syscall.ENOENT {
 		f.Mkdir(f.Root(), "/tmp", 0o1777)
 	}
+}
+
+// write makes an ordinary file, unless something has the name already.
+func write(f *vfs.FS, path, content string) {
+	h, err := f.Open(f.Root(), path, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL, 0o644)
+	if err != 0 {
+		return
+	}
+	h.Write([]byte(content), fd.AtPosition)
+	h.Close()
 }
 
 func text(s string) *vfs.Synthetic { return made(func() string { return s }) }

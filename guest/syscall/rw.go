@@ -268,32 +268,62 @@ func copyFileRange(c Call) (uintptr, syscall.Errno) {
 	if c.A[5] != 0 {
 		return 0, syscall.EINVAL
 	}
-	for _, n := range []int{0, 2} {
-		if err := c.regular(n); err != 0 {
-			return 0, err
-		}
+	from, err := c.regular(0)
+	if err != 0 {
+		return 0, err
+	}
+	to, err := c.regular(2)
+	if err != 0 {
+		return 0, err
+	}
+	if from.Ino == to.Ino && c.overlap() {
+		return 0, syscall.EINVAL
 	}
 	return c.copyRange(0, 2, 1, 3, c.A[4])
 }
 
-// regular tells whether argument n is a regular file, as copy_file_range(2) wants.
-func (c *Call) regular(n int) syscall.Errno {
+// regular is the file of argument n, which copy_file_range(2) wants regular.
+func (c *Call) regular(n int) (st syscall.Stat_t, err syscall.Errno) {
 	r, err := c.file(n)
 	if err != 0 {
-		return err
+		return st, err
 	}
 	defer r.Put()
-	var st syscall.Stat_t
 	if err := r.Stat(&st); err != 0 {
-		return err
+		return st, err
 	}
 	switch st.Mode & syscall.S_IFMT {
 	case syscall.S_IFREG:
-		return 0
+		return st, 0
 	case syscall.S_IFDIR:
-		return syscall.EISDIR
+		return st, syscall.EISDIR
 	}
-	return syscall.EINVAL
+	return st, syscall.EINVAL
+}
+
+// overlap tells whether the two ranges of copy_file_range meet in one file.
+func (c *Call) overlap() bool {
+	in, out := c.position(0, 1), c.position(2, 3)
+	distance := in - out
+	return max(distance, -distance) < int64(min(c.A[4], maxBytes))
+}
+
+// position is the offset at argument off, or else where the file of argument n stands.
+func (c *Call) position(n, off int) int64 {
+	if at := c.offset(off); at != fd.AtPosition {
+		return at
+	}
+	r, err := c.file(n)
+	if err != 0 {
+		return 0
+	}
+	defer r.Put()
+	s, ok := r.File.(fd.Seeker)
+	if !ok {
+		return 0
+	}
+	at, _ := s.SeekTo(0, 1)
+	return at
 }
 
 // copyRange copies between the files of two arguments; inOff and outOff are

@@ -1,6 +1,9 @@
 package vfs
 
-import "syscall"
+import (
+	"strings"
+	"syscall"
+)
 
 // add makes a file of the mode under the name of p, which must be free. f.mu is held.
 func (f *FS) add(p place, mode uint32) (*Node, syscall.Errno) {
@@ -39,10 +42,11 @@ func (f *FS) link(p place, n *Node) {
 func (f *FS) Mkdir(base *Node, path string, mode uint32) syscall.Errno {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p, err := f.walk(base, path, false)
-	if err == syscall.ENOTDIR && p.node != nil {
-		return syscall.EEXIST
+	// Slashes at the end are as if they were not there: a link is not followed.
+	if name := strings.TrimRight(path, "/"); name != "" {
+		path = name
 	}
+	p, err := f.walk(base, path, false)
 	if err != 0 {
 		return err
 	}
