@@ -1,0 +1,54 @@
+package uaa
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Each address may log in twenty times at once and then once a second: enough
+// for scripts, slow for guessing. The table is bounded; when it is full the
+// addresses that did not ask for a minute leave, then everybody does.
+const (
+	loginsAtOnce = 20
+	maxAddresses = 10000
+)
+
+type limiter struct {
+	mu    sync.Mutex // guards known
+	known map[string]*visitor
+}
+
+type visitor struct {
+	*rate.Limiter
+	last time.Time
+}
+
+func newLimiter() *limiter { return &limiter{known: map[string]*visitor{}} }
+
+func (l *limiter) allow(address string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.known[address]
+	if v == nil {
+		if len(l.known) >= maxAddresses {
+			l.forget(now)
+		}
+		v = &visitor{Limiter: rate.NewLimiter(1, loginsAtOnce)}
+		l.known[address] = v
+	}
+	v.last = now
+	return v.AllowN(now, 1)
+}
+
+func (l *limiter) forget(now time.Time) {
+	for address, v := range l.known {
+		if now.Sub(v.last) > time.Minute {
+			delete(l.known, address)
+		}
+	}
+	if len(l.known) >= maxAddresses {
+		clear(l.known)
+	}
+}

@@ -1,0 +1,226 @@
+package uaa
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/dewpaas/dew/store/sqlite"
+)
+
+type bench struct {
+	*Server
+	http.Handler
+	clock time.Time
+}
+
+func newBench(t testing.TB) *bench {
+	db, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "l.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	key, err := Key(filepath.Join(t.TempDir(), "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{Server: New(db, key, "http://uaa"), clock: time.Now()}
+	b.now = func() time.Time { return b.clock }
+	if _, err := b.EnsureAdmin(context.Background(), func() (string, error) { return "right", nil }); err != nil {
+		t.Fatal(err)
+	}
+	r := chi.NewRouter()
+	b.Mount(r)
+	b.Handler = r
+	return b
+}
+
+func (b *bench) do(method, path, token, body string) (int, map[string]any) {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if token != "" {
+		r.Header.Set("Authorization", "bearer "+token)
+	} else {
+		r.SetBasicAuth("cf", "")
+	}
+	if strings.HasPrefix(path, "/oauth") {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	w := httptest.NewRecorder()
+	b.ServeHTTP(w, r)
+	var out map[string]any
+	json.Unmarshal(w.Body.Bytes(), &out) // an empty body stays nil
+	return w.Code, out
+}
+
+func (b *bench) login(user, password string) (int, map[string]any) {
+	return b.do("POST", "/oauth/token", "", url.Values{"grant_type": {"password"}, "username": {user}, "password": {password}}.Encode())
+}
+
+func TestPasswordThenRefresh(t *testing.T) {
+	b := newBench(t)
+	code, body := b.login("admin", "right")
+	if code != 200 || body["token_type"] != "bearer" {
+		t.Fatalf("%d %v", code, body)
+	}
+	id, err := b.Check(context.Background(), body["access_token"].(string))
+	if err != nil || id.Name != "admin" || !id.Has("cloud_controller.admin") {
+		t.Fatalf("%+v, %v", id, err)
+	}
+	refresh := body["refresh_token"].(string)
+	if _, err := b.Check(context.Background(), refresh); !errors.Is(err, ErrToken) {
+		t.Errorf("a refresh token passed as an access token: %v", err)
+	}
+	b.clock = b.clock.Add(accessLife + time.Second)
+	if _, err := b.Check(context.Background(), body["access_token"].(string)); !errors.Is(err, ErrToken) {
+		t.Errorf("an expired token passed: %v", err)
+	}
+	code, body = b.do("POST", "/oauth/token", "", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}.Encode())
+	if code != 200 {
+		t.Errorf("refresh: %d %v", code, body)
+	}
+}
+
+func TestClaimsTheCLIReads(t *testing.T) {
+	b := newBench(t)
+	_, body := b.login("admin", "right")
+	var c jwt.MapClaims
+	if _, _, err := jwt.NewParser().ParseUnverified(body["access_token"].(string), &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"user_name", "user_id", "origin", "jti"} {
+		if _, ok := c[name].(string); !ok {
+			t.Errorf("claim %s is %v: the CLI panics unless it is a string", name, c[name])
+		}
+	}
+}
+
+func TestLockOut(t *testing.T) {
+	b := newBench(t)
+	for i := range maxFailures {
+		code, body := b.login("admin", "wrong")
+		if code != 401 || body["error"] != "unauthorized" {
+			t.Fatalf("try %d: %d %v", i, code, body)
+		}
+	}
+	if code, body := b.login("admin", "right"); code != 401 || !strings.Contains(body["error_description"].(string), "has been locked") {
+		t.Errorf("a locked account: %d %v", code, body)
+	}
+	b.clock = b.clock.Add(lockFor + time.Second)
+	if code, body := b.login("admin", "right"); code != 200 {
+		t.Errorf("after the lock: %d %v", code, body)
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	b := newBench(t)
+	for range loginsAtOnce {
+		b.do("POST", "/oauth/token", "", "grant_type=none")
+	}
+	if code, body := b.do("POST", "/oauth/token", "", "grant_type=none"); code != 429 {
+		t.Errorf("got %d %v, want 429", code, body)
+	}
+	b.clock = b.clock.Add(2 * time.Second)
+	if code, _ := b.do("POST", "/oauth/token", "", "grant_type=none"); code != 400 {
+		t.Errorf("after two seconds: %d, want 400", code)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	b := newBench(t)
+	_, body := b.login("admin", "right")
+	admin := body["access_token"].(string)
+	user := `{"userName":"ann","password":"secret","origin":"","emails":[{"value":"ann","primary":true}]}`
+	code, made := b.do("POST", "/Users", admin, user)
+	if code != 201 || made["id"] == "" || made["origin"] != "uaa" {
+		t.Fatalf("create: %d %v", code, made)
+	}
+	id := made["id"].(string)
+	if code, _ := b.do("POST", "/Users", admin, user); code != 409 {
+		t.Errorf("create again: %d, want 409", code)
+	}
+	_, body = b.login("ann", "secret")
+	ann := body["access_token"].(string)
+	for _, c := range []struct {
+		method, path, token, body string
+		want                      int
+	}{
+		{"GET", "/Users?filter=" + url.QueryEscape(`userName eq "ann" and origin eq "uaa"`), admin, "", 200},
+		{"GET", "/Users?filter=" + url.QueryEscape(`userName sw "a"`), admin, "", 400},
+		{"GET", "/Users", ann, "", 403},
+		{"GET", "/Users", "x.y.z", "", 401},
+		{"POST", "/Users", ann, user, 403},
+		{"POST", "/Users", admin, `{"userName":"a b","password":"x"}`, 400},
+		{"POST", "/Users", admin, `{"userName":"bob","password":""}`, 422},
+		{"PUT", "/Users/" + id + "/password", ann, `{"oldPassword":"wrong","password":"n"}`, 401},
+		{"PUT", "/Users/" + id + "/password", ann, `{"oldPassword":"secret","password":"n"}`, 200},
+		{"PUT", "/Users/" + id + "/password", ann, `{"oldPassword":"n","password":"m"}`, 401}, // its sessions ended
+		{"DELETE", "/Users/" + id, admin, "", 200},
+		{"DELETE", "/Users/" + id, admin, "", 404},
+	} {
+		if code, body := b.do(c.method, c.path, c.token, c.body); code != c.want {
+			t.Errorf("%s %s: %d %v, want %d", c.method, c.path, code, body, c.want)
+		}
+	}
+}
+
+func TestRevokeEndsTheSession(t *testing.T) {
+	b := newBench(t)
+	_, body := b.login("admin", "right")
+	access, refresh := body["access_token"].(string), body["refresh_token"].(string)
+	for _, token := range []string{refresh, access} {
+		if code, body := b.do("DELETE", "/oauth/token/revoke/x", token, ""); code != 200 {
+			t.Errorf("revoke: %d %v", code, body)
+		}
+	}
+	if _, err := b.Check(context.Background(), access); !errors.Is(err, ErrToken) {
+		t.Errorf("a revoked token passed: %v", err)
+	}
+}
+
+// FuzzToken: no text that the server did not sign is believed.
+func FuzzToken(f *testing.F) {
+	b := newBench(f)
+	_, body := b.login("admin", "right")
+	good := body["access_token"].(string)
+	none := jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims{"sub": "admin", "dew_sort": "access", "exp": 9e9, "iss": "http://uaa"})
+	unsigned, err := none.SignedString(jwt.UnsafeAllowNoneSignatureType)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{good, unsigned, "", "a.b.c", good + "x", strings.Replace(good, ".", "..", 1), good[:len(good)-4]} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		c, err := b.parse(token, sortAccess)
+		if (err == nil) == (c == nil) {
+			t.Fatalf("claims %v and error %v", c, err)
+		}
+		// The bytes before the signature are what is signed: any accepted
+		// token must begin like the one that was issued.
+		if err == nil && token[:strings.LastIndex(token, ".")] != good[:strings.LastIndex(good, ".")] {
+			t.Fatalf("believed %q", token)
+		}
+	})
+}
+
+func FuzzParseFilter(f *testing.F) {
+	f.Add(`userName eq "X" and origin eq "uaa"`)
+	f.Add(`id Eq "\"" and userName eq "\u0041"`)
+	f.Add(`userName eq "`)
+	f.Fuzz(func(t *testing.T, filter string) {
+		want, err := ParseFilter(filter)
+		if err == nil && (len(want) == 0) != (filter == "") {
+			t.Fatalf("%q gave %v: a filter was ignored", filter, want)
+		}
+	})
+}
