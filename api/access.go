@@ -1,0 +1,160 @@
+package api
+
+import (
+	"github.com/dewpaas/dew/cf"
+)
+
+func (c *call) admin() bool { return c.id.Has("cloud_controller.admin") }
+
+func (c *call) loadRoles() error {
+	c.orgs, c.spaces = map[string]map[string]bool{}, map[string]map[string]bool{}
+	roles, err := cf.List[cf.Role](c.tx, cf.Query{Where: []cf.Cond{cf.Is("user_guid", c.id.GUID)}})
+	for _, r := range roles {
+		if r.OrgGUID != "" {
+			note(c.orgs, r.OrgGUID, r.Type)
+		} else {
+			note(c.spaces, r.SpaceGUID, r.Type)
+		}
+	}
+	return err
+}
+
+func note(m map[string]map[string]bool, guid, role string) {
+	if m[guid] == nil {
+		m[guid] = map[string]bool{}
+	}
+	m[guid][role] = true
+}
+
+// right is what a caller wants to do in a space.
+type right uint8
+
+const (
+	look    right = iota // any role in it
+	operate              // scale, start, stop, map: developers and supporters
+	develop              // change apps, see secrets: developers
+	manage               // the space itself: its managers and the organization's
+)
+
+func (c *call) may(s *cf.Space, what right) bool {
+	if c.admin() {
+		return true
+	}
+	r, manager := c.spaces[s.GUID], c.orgs[s.OrgGUID][cf.OrgManager]
+	switch what {
+	case look:
+		return len(r) > 0 || manager
+	case operate:
+		return r[cf.SpaceDeveloper] || r[cf.SpaceSupporter]
+	case develop:
+		return r[cf.SpaceDeveloper]
+	}
+	return r[cf.SpaceManager] || manager
+}
+
+// space loads a space for a purpose. Who may not even look is told that what he
+// asked for is absent.
+func (c *call) space(guid string, what right, name string) (*cf.Space, error) {
+	s, err := cf.Get[cf.Space](c.tx, guid)
+	if err != nil || !c.may(s, look) {
+		return nil, hide(err, name)
+	}
+	if !c.may(s, what) {
+		return nil, forbidden()
+	}
+	if what == look || c.admin() {
+		return s, nil
+	}
+	return s, c.notSuspended(s.OrgGUID)
+}
+
+func (c *call) notSuspended(orgGUID string) error {
+	o, err := cf.Get[cf.Organization](c.tx, orgGUID)
+	if err == nil && o.Suspended {
+		err = &refusal{403, 10017, "CF-OrgSuspended", "The organization is suspended"}
+	}
+	return err
+}
+
+// org loads an organization that the caller may see.
+func (c *call) org(guid string, change bool) (*cf.Organization, error) {
+	o, err := cf.Get[cf.Organization](c.tx, guid)
+	if err != nil || !c.admin() && len(c.orgs[guid]) == 0 {
+		return nil, hide(err, "Organization")
+	}
+	if change && !c.admin() && !c.orgs[guid][cf.OrgManager] {
+		return nil, forbidden()
+	}
+	if change && !c.admin() {
+		return o, c.notSuspended(guid)
+	}
+	return o, nil
+}
+
+func keysOf(m map[string]map[string]bool) []string {
+	list := []string{}
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+func (c *call) managed() []string {
+	list := []string{}
+	for guid, roles := range c.orgs {
+		if roles[cf.OrgManager] {
+			list = append(list, guid)
+		}
+	}
+	return list
+}
+
+func visibleOrgs(c *call, q *cf.Query) error {
+	if !c.admin() {
+		q.Where = append(q.Where, cf.Is("guid", keysOf(c.orgs)...))
+	}
+	return nil
+}
+
+func visibleSpaces(c *call, q *cf.Query) error {
+	if !c.admin() {
+		q.AnyOf = append(q.AnyOf, []cf.Cond{cf.Is("guid", keysOf(c.spaces)...), cf.Is("organization_guid", c.managed()...)})
+	}
+	return nil
+}
+
+// inVisibleSpaces is the visibility of all that lives in a space.
+func inVisibleSpaces(c *call, q *cf.Query) error {
+	if c.admin() {
+		return nil
+	}
+	var sq cf.Query
+	visibleSpaces(c, &sq) // never fails
+	spaces, err := cf.List[cf.Space](c.tx, sq)
+	guids := []string{}
+	for _, s := range spaces {
+		guids = append(guids, s.GUID)
+	}
+	q.Where = append(q.Where, cf.Is("space_guid", guids...))
+	return err
+}
+
+// only refuses everybody but admins.
+func (c *call) only() error {
+	if !c.admin() {
+		return forbidden()
+	}
+	return nil
+}
+
+// record writes what happened to the audit log, with the change itself.
+func (c *call) record(event string, target cf.Actor, s *cf.Space, data map[string]any) error {
+	e := &cf.AuditEvent{Type: event, Target: target, Data: data, Actor: cf.Actor{GUID: c.id.GUID, Type: "user", Name: c.id.Name}}
+	if c.id.Client {
+		e.Actor.Type = "client"
+	}
+	if s != nil {
+		e.SpaceGUID, e.OrgGUID = s.GUID, s.OrgGUID
+	}
+	return c.tx.Insert(e)
+}

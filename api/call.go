@@ -1,0 +1,228 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/dewpaas/dew/api/uaa"
+	"github.com/dewpaas/dew/cf"
+)
+
+// obj is a JSON object of an answer.
+type obj map[string]any
+
+// endpoint answers one call. A nil answer has no body.
+type endpoint func(c *call) (any, error)
+
+// call is one request inside its transaction.
+type call struct {
+	*Server
+	ctx      context.Context
+	r        *http.Request
+	body     []byte
+	tx       cf.Tx
+	id       uaa.Identity
+	orgs     map[string]map[string]bool // role types of the caller by organization
+	spaces   map[string]map[string]bool // and by space
+	location string
+	// after runs when the transaction is on disk. Its error is the answer.
+	after func() error
+}
+
+// maxBody bounds JSON and YAML bodies.
+const maxBody = 1 << 20
+
+// open knows who calls.
+func (s *Server) open(r *http.Request) (*call, error) {
+	id, err := s.uaa.Check(r.Context(), uaa.Bearer(r))
+	if errors.Is(err, uaa.ErrToken) {
+		if r.Header.Get("Authorization") == "" {
+			return nil, &refusal{401, 10002, "CF-NotAuthenticated", "Authentication error"}
+		}
+		return nil, badToken()
+	}
+	return &call{Server: s, ctx: r.Context(), r: r, id: id}, err
+}
+
+func (s *Server) serve(status int, write bool, f endpoint, params []string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, err := s.open(r)
+		if err == nil {
+			err = checkParams(r, params)
+		}
+		if err == nil {
+			c.body, err = readBody(w, r)
+		}
+		var answer any
+		if err == nil {
+			err = c.transact(write, func() (err error) {
+				answer, err = f(c)
+				return err
+			})
+		}
+		if err == nil && c.after != nil {
+			err = c.after()
+		}
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		if c.location != "" {
+			w.Header().Set("Location", c.location)
+		}
+		reply(w, status, answer)
+	}
+}
+
+// transact runs f in one transaction; it may run twice, so it starts afresh.
+func (c *call) transact(write bool, f func() error) error {
+	in := c.store.View
+	if write {
+		in = c.store.Update
+	}
+	return in(c.ctx, func(tx cf.Tx) error {
+		c.tx, c.after, c.location = tx, nil, ""
+		if err := c.loadRoles(); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.Body == nil || r.Method == http.MethodGet {
+		return nil, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return nil, badBody("the body cannot be read or is longer than %d bytes", maxBody)
+	}
+	return body, nil
+}
+
+func checkParams(r *http.Request, known []string) error {
+	var bad []string
+	for name := range r.URL.Query() {
+		if !slices.Contains(known, name) {
+			bad = append(bad, "'"+name+"'")
+		}
+	}
+	if bad == nil {
+		return nil
+	}
+	slices.Sort(bad)
+	valid := make([]string, len(known))
+	for i, name := range known {
+		valid[i] = "'" + name + "'"
+	}
+	return badQuery("Unknown query parameter(s): %s. Valid parameters are: %s", strings.Join(bad, ", "), strings.Join(valid, ", "))
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	if body == nil {
+		w.WriteHeader(status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.Encode(body) // the client is gone if this fails
+}
+
+// read decodes the body. Numbers and strings must be what they should be.
+func (c *call) read(into any) error {
+	d := json.NewDecoder(bytes.NewReader(c.body))
+	if err := d.Decode(into); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			return unprocessable("%s must not be of type %s", kind.Field, kind.Value)
+		}
+		return badBody("invalid request body")
+	}
+	if d.More() {
+		return badBody("something follows the JSON")
+	}
+	return nil
+}
+
+func (c *call) param(name string) string { return chi.URLParam(c.r, name) }
+
+// one and many are relationships as the API writes them.
+type one struct {
+	Data *struct {
+		GUID     string `json:"guid"`
+		Username string `json:"username"`
+		Origin   string `json:"origin"`
+	} `json:"data"`
+}
+
+func (o one) guid() string {
+	if o.Data == nil {
+		return ""
+	}
+	return o.Data.GUID
+}
+
+type many struct {
+	Data []struct {
+		GUID string `json:"guid"`
+	} `json:"data"`
+}
+
+func toOne(guid string) obj {
+	if guid == "" {
+		return obj{"data": nil}
+	}
+	return obj{"data": obj{"guid": guid}}
+}
+
+func toMany(guids []string) obj {
+	data := []obj{}
+	for _, g := range guids {
+		data = append(data, obj{"guid": g})
+	}
+	return obj{"data": data}
+}
+
+// done answers with a job that is already complete: its work was part of this
+// transaction.
+func (c *call) done(operation string) (any, error) {
+	j := &cf.Job{Operation: operation, State: "COMPLETE", Owner: c.id.GUID}
+	if err := c.tx.Insert(j); err != nil {
+		return nil, err
+	}
+	c.location = c.url + "/v3/jobs/" + j.GUID
+	return nil, nil
+}
+
+func (c *call) job() (any, error) {
+	j, err := cf.Get[cf.Job](c.tx, c.param("guid"))
+	if err != nil || j.Owner != c.id.GUID && !c.admin() {
+		return nil, hide(err, "Job")
+	}
+	errs, warnings := j.Errors, []obj{}
+	if errs == nil {
+		errs = []cf.JobError{}
+	}
+	for _, w := range j.Warnings {
+		warnings = append(warnings, obj{"detail": w})
+	}
+	return c.base(&j.Meta, "jobs", obj{"operation": j.Operation, "state": j.State, "errors": errs, "warnings": warnings}), nil
+}
+
+// hide says that a thing is absent, unless the store failed.
+func hide(err error, what string) error {
+	if err != nil && cf.KindOf(err) != cf.NotFound {
+		return err
+	}
+	return notFound(what)
+}

@@ -1,0 +1,224 @@
+package api
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+)
+
+// filter adds to a query what one parameter asks for.
+type filter func(c *call, q *cf.Query, values []string) error
+
+type filters map[string]filter
+
+// by is the filter for a key of the noun.
+func by(key string) filter {
+	return func(_ *call, q *cf.Query, values []string) error {
+		q.Where = append(q.Where, cf.Is(key, values...))
+		return nil
+	}
+}
+
+// byNumber is by for numeric keys.
+func byNumber(key string) filter {
+	return func(_ *call, q *cf.Query, values []string) error {
+		var numbers []int64
+		for _, v := range values {
+			n, err := strconv.ParseInt(v, 10, 64)
+			if err != nil {
+				return badQuery("%s must be numbers", key)
+			}
+			numbers = append(numbers, n)
+		}
+		q.Where = append(q.Where, cf.Is(key, numbers...))
+		return nil
+	}
+}
+
+func byTime(key string, op cf.Op) filter {
+	return func(_ *call, q *cf.Query, values []string) error {
+		for _, v := range values {
+			at, err := time.Parse(time.RFC3339, v)
+			if err != nil {
+				return badQuery("%s must be a time like 2006-01-02T15:04:05Z", key)
+			}
+			q.Where = append(q.Where, cf.Cond{Key: key, Op: op, Values: []any{at.UnixMicro()}})
+		}
+		return nil
+	}
+}
+
+// listing is how the records of one noun are listed.
+type listing[P cf.Record] struct {
+	filters  filters
+	order    []string // keys besides the times
+	visible  func(c *call, q *cf.Query) error
+	show     func(c *call, r P) (obj, error)
+	includes map[string]func(c *call, page []P, included obj) error
+	extra    []string // parameters that show looks at itself
+}
+
+const (
+	defaultPerPage = 50
+	maxPerPage     = 5000
+)
+
+// params are all that the listing understands.
+func (l listing[P]) params() []string {
+	names := append(slices.Collect(maps.Keys(l.all())), "page", "per_page", "order_by")
+	if len(l.includes) > 0 {
+		names = append(names, "include")
+	}
+	names = append(names, l.extra...)
+	slices.Sort(names)
+	return names
+}
+
+func (l listing[P]) all() filters {
+	f := filters{"guids": by("guid"), "label_selector": bySelector,
+		"created_ats[gt]": byTime("created_at", cf.Greater), "created_ats[lt]": byTime("created_at", cf.Less),
+		"updated_ats[gt]": byTime("updated_at", cf.Greater), "updated_ats[lt]": byTime("updated_at", cf.Less)}
+	maps.Copy(f, l.filters)
+	return f
+}
+
+func bySelector(_ *call, q *cf.Query, values []string) error {
+	conds, err := ParseSelector(strings.Join(values, ","))
+	q.Labels = append(q.Labels, conds...)
+	return err
+}
+
+// list adds the endpoint that lists at path.
+func list[T any, P interface {
+	*T
+	cf.Record
+}](t table, path string, l listing[P], scope ...filter) {
+	t.get(path, func(c *call) (any, error) {
+		q, err := l.query(c)
+		for _, f := range scope {
+			if err == nil {
+				err = f(c, &q, nil)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		return answer[T](c, l, q)
+	}, l.params()...)
+}
+
+func (l listing[P]) query(c *call) (cf.Query, error) {
+	var q cf.Query
+	if l.visible != nil {
+		if err := l.visible(c, &q); err != nil {
+			return q, err
+		}
+	}
+	known := l.all()
+	for name, texts := range c.r.URL.Query() {
+		if f := known[name]; f != nil {
+			if err := f(c, &q, strings.Split(strings.Join(texts, ","), ",")); err != nil {
+				return q, err
+			}
+		}
+	}
+	return q, l.paginate(c.r.URL.Query(), &q)
+}
+
+func (l listing[P]) paginate(v url.Values, q *cf.Query) error {
+	page, perPage := 1, defaultPerPage
+	for name, into := range map[string]*int{"page": &page, "per_page": &perPage} {
+		if text := v.Get(name); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1 || n > 1<<31 {
+				return badQuery("%s must be a positive integer", name)
+			}
+			*into = n
+		}
+	}
+	if perPage > maxPerPage {
+		return badQuery("Per page must be between 1 and %d", maxPerPage)
+	}
+	q.Limit, q.Offset = perPage, (page-1)*perPage
+	by := v.Get("order_by")
+	key, descending := strings.CutPrefix(by, "-")
+	switch {
+	case by == "":
+		key = "created_at"
+	case key != "created_at" && key != "updated_at" && !slices.Contains(l.order, key):
+		return badQuery("Order by can only be: 'created_at', 'updated_at' %s", strings.Join(l.order, " "))
+	}
+	q.Order = []cf.Order{{Key: key, Descending: descending}}
+	return nil
+}
+
+func answer[T any, P interface {
+	*T
+	cf.Record
+}](c *call, l listing[P], q cf.Query) (any, error) {
+	page, err := cf.List[T, P](c.tx, q)
+	if err != nil {
+		return nil, err
+	}
+	total, err := c.tx.Count(P(new(T)), q)
+	if err != nil {
+		return nil, err
+	}
+	resources := []obj{}
+	for _, r := range page {
+		o, err := l.show(c, r)
+		if err != nil {
+			return nil, err
+		}
+		resources = append(resources, o)
+	}
+	out := obj{"pagination": c.pagination(q, total), "resources": resources}
+	return out, l.include(c, page, out)
+}
+
+func (l listing[P]) include(c *call, page []P, out obj) error {
+	text := c.r.URL.Query().Get("include")
+	if text == "" {
+		return nil
+	}
+	included := obj{}
+	for _, name := range strings.Split(text, ",") {
+		f := l.includes[name]
+		if f == nil {
+			return badQuery("Invalid included resource: '%s'", name)
+		}
+		if err := f(c, page, included); err != nil {
+			return err
+		}
+	}
+	out["included"] = included
+	return nil
+}
+
+func (c *call) pagination(q cf.Query, total int) obj {
+	pages := max(1, (total+q.Limit-1)/q.Limit)
+	here := q.Offset/q.Limit + 1
+	link := func(page int) any {
+		if page < 1 || page > pages {
+			return nil
+		}
+		v := c.r.URL.Query()
+		v.Set("page", strconv.Itoa(page))
+		v.Set("per_page", strconv.Itoa(q.Limit))
+		return obj{"href": c.url + c.r.URL.Path + "?" + v.Encode()}
+	}
+	return obj{"total_results": total, "total_pages": pages, "first": link(1), "last": link(pages), "next": link(here + 1), "previous": link(here - 1)}
+}
+
+// empty lists what there can be none of yet.
+func empty(t table, path string, params ...string) {
+	params = append(params, "page", "per_page", "order_by", "guids", "label_selector")
+	t.get(path, func(c *call) (any, error) {
+		return obj{"pagination": c.pagination(cf.Query{Limit: defaultPerPage}, 0), "resources": []obj{}, "included": obj{}}, nil
+	}, params...)
+}

@@ -1,0 +1,429 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/dewpaas/dew/cf"
+)
+
+// manifest is what a team writes about its apps. Keys that are not here are
+// refused, so that a typing mistake does not pass as a wish.
+type manifest struct {
+	Version      int           `yaml:"version"`
+	Applications []manifestApp `yaml:"applications"`
+}
+
+type manifestProcess struct {
+	Type             string     `yaml:"type"`
+	Command          *yaml.Node `yaml:"command"`
+	Instances        *int       `yaml:"instances"`
+	Memory           *string    `yaml:"memory"`
+	DiskQuota        *string    `yaml:"disk_quota"`
+	DiskHyphen       *string    `yaml:"disk-quota"`
+	LogRate          *string    `yaml:"log-rate-limit-per-second"`
+	HealthType       *string    `yaml:"health-check-type"`
+	HealthEndpoint   *string    `yaml:"health-check-http-endpoint"`
+	HealthInvocation *int       `yaml:"health-check-invocation-timeout"`
+	HealthInterval   *int       `yaml:"health-check-interval"`
+	Timeout          *int       `yaml:"timeout"`
+	ReadyType        *string    `yaml:"readiness-health-check-type"`
+	ReadyEndpoint    *string    `yaml:"readiness-health-check-http-endpoint"`
+	ReadyInvocation  *int       `yaml:"readiness-health-check-invocation-timeout"`
+	ReadyInterval    *int       `yaml:"readiness-health-check-interval"`
+}
+
+type manifestRoute struct {
+	Route    string             `yaml:"route"`
+	Protocol *string            `yaml:"protocol"`
+	Options  map[string]*string `yaml:"options"`
+}
+
+type manifestApp struct {
+	Name            string `yaml:"name"`
+	Path            any    `yaml:"path"`
+	manifestProcess `yaml:",inline"`
+	Buildpacks      []string          `yaml:"buildpacks"`
+	Buildpack       string            `yaml:"buildpack"`
+	Stack           string            `yaml:"stack"`
+	Lifecycle       string            `yaml:"lifecycle"`
+	Docker          any               `yaml:"docker"`
+	Env             map[string]any    `yaml:"env"`
+	Routes          []manifestRoute   `yaml:"routes"`
+	NoRoute         bool              `yaml:"no-route"`
+	RandomRoute     bool              `yaml:"random-route"`
+	DefaultRoute    bool              `yaml:"default-route"`
+	Services        []any             `yaml:"services"`
+	Sidecars        []any             `yaml:"sidecars"`
+	Processes       []manifestProcess `yaml:"processes"`
+	Metadata        metadata          `yaml:"metadata"`
+	Features        map[string]bool   `yaml:"features"`
+}
+
+const maxManifestApps = 100
+
+// parseManifest is the one door for manifests.
+func parseManifest(text []byte) (*manifest, error) {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	m := new(manifest)
+	if err := d.Decode(m); err != nil {
+		return nil, badBody("invalid manifest: %v", err)
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, badBody("invalid manifest: there is a second document")
+	}
+	if len(m.Applications) == 0 || len(m.Applications) > maxManifestApps {
+		return nil, unprocessable("Cannot parse manifest with no 'applications' field, or with more than %d", maxManifestApps)
+	}
+	seen := map[string]bool{}
+	for _, a := range m.Applications {
+		switch {
+		case a.Name == "":
+			return nil, unprocessable("For application at index %d: Name must not be empty", len(seen))
+		case seen[a.Name]:
+			return nil, unprocessable("For application '%s': it is in the manifest twice", a.Name)
+		case a.Docker != nil || a.Lifecycle == "docker":
+			return nil, unprocessable("For application '%s': Docker support is disabled", a.Name)
+		case a.Lifecycle != "" && a.Lifecycle != "buildpack":
+			return nil, unprocessable("For application '%s': Lifecycle '%s' is disabled", a.Name, a.Lifecycle)
+		case len(a.Sidecars) > 0:
+			return nil, unprocessable("For application '%s': Sidecars are not supported: a unikernel runs one program", a.Name)
+		case len(a.Services) > 0:
+			return nil, unprocessable("For application '%s': Services are not supported by this version", a.Name)
+		case len(a.Processes) > 20 || len(a.Routes) > 100:
+			return nil, unprocessable("For application '%s': at most 20 processes and 100 routes", a.Name)
+		}
+		seen[a.Name] = true
+	}
+	return m, nil
+}
+
+func (s *Server) manifestRoutes(t table) {
+	t.post("/v3/spaces/{guid}/actions/apply_manifest", 202, (*call).applyManifest)
+	t.post("/v3/spaces/{guid}/manifest_diff", 201, (*call).diffManifest)
+}
+
+func (c *call) applyManifest() (any, error) {
+	s, err := c.space(c.param("guid"), develop, "Space")
+	if err != nil {
+		return nil, err
+	}
+	m, err := parseManifest(c.body)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range m.Applications {
+		if err := c.applyApp(s, a); err != nil {
+			var r *refusal
+			if errors.As(err, &r) {
+				return nil, &refusal{r.status, r.code, r.title, "For application '" + a.Name + "': " + r.detail}
+			}
+			return nil, err
+		}
+	}
+	if err := c.within(s); err != nil {
+		return nil, err
+	}
+	return c.done("space.apply_manifest")
+}
+
+// diffManifest names the apps that the manifest adds. The CLI only prints it.
+func (c *call) diffManifest() (any, error) {
+	s, err := c.space(c.param("guid"), look, "Space")
+	if err != nil {
+		return nil, err
+	}
+	m, err := parseManifest(c.body)
+	if err != nil {
+		return nil, err
+	}
+	diff := []obj{}
+	for i, a := range m.Applications {
+		old, err := cf.First[cf.App](c.tx, cf.Is("space_guid", s.GUID), cf.Is("name", a.Name))
+		if err != nil {
+			return nil, err
+		}
+		if old == nil {
+			diff = append(diff, obj{"op": "add", "path": "/applications/" + strconv.Itoa(i) + "/name", "value": a.Name})
+		}
+	}
+	return obj{"diff": diff}, nil
+}
+
+func (c *call) applyApp(s *cf.Space, m manifestApp) error {
+	a, err := cf.First[cf.App](c.tx, cf.Is("space_guid", s.GUID), cf.Is("name", m.Name))
+	if err != nil {
+		return err
+	}
+	fresh := a == nil
+	if fresh {
+		a = &cf.App{Name: m.Name}
+		if err := c.insertApp(a, s); err != nil {
+			return err
+		}
+	}
+	if err := m.onApp(a); err != nil {
+		return err
+	}
+	if err := c.tx.Save(a); err != nil {
+		return err
+	}
+	if err := c.applyProcesses(a, m); err != nil {
+		return err
+	}
+	if err := c.applyRoutes(s, a, m, fresh); err != nil {
+		return err
+	}
+	return c.record("audit.app.apply_manifest", target(a), s, nil)
+}
+
+func (m manifestApp) onApp(a *cf.App) error {
+	if m.Stack != "" {
+		a.Stack = m.Stack
+	}
+	if m.Buildpack != "" {
+		m.Buildpacks = []string{m.Buildpack}
+	}
+	if m.Buildpacks != nil {
+		a.Buildpacks = m.Buildpacks
+	}
+	for k, v := range m.Env {
+		if v == nil {
+			delete(a.Env, k)
+			continue
+		}
+		text, err := yaml.Marshal(v)
+		if err != nil {
+			return unprocessable("Environment variable %s cannot be read", k)
+		}
+		value := strings.TrimSuffix(string(text), "\n")
+		if plain, ok := v.(string); ok {
+			value = plain
+		}
+		a.Env = change(a.Env, k, &value)
+	}
+	for k, v := range m.Features {
+		if k != "ssh" && k != "revisions" {
+			return unprocessable("Feature '%s' is unknown", k)
+		}
+		if a.Features == nil {
+			a.Features = map[string]bool{}
+		}
+		a.Features[k] = v
+	}
+	if err := m.Metadata.apply(&a.Meta); err != nil {
+		return err
+	}
+	return goodEnv(a.Env)
+}
+
+func (c *call) applyProcesses(a *cf.App, m manifestApp) error {
+	web := m.manifestProcess
+	web.Type = "web"
+	for _, spec := range append([]manifestProcess{web}, m.Processes...) {
+		if spec.Type == "" || len(spec.Type) > 255 {
+			return unprocessable("Process type must be a string of 1 to 255 characters")
+		}
+		p, err := cf.First[cf.Process](c.tx, cf.Is("app_guid", a.GUID), cf.Is("type", spec.Type))
+		if err != nil {
+			return err
+		}
+		fresh := p == nil
+		if fresh {
+			p = newProcess(a, spec.Type, 0)
+		}
+		if err := spec.onProcess(p); err != nil {
+			return err
+		}
+		if fresh {
+			err = c.tx.Insert(p)
+		} else {
+			err = c.tx.Save(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m manifestProcess) onProcess(p *cf.Process) error {
+	if m.Command != nil {
+		p.Command = nil
+		if m.Command.Tag != "!!null" {
+			p.Command = &m.Command.Value
+		}
+	}
+	b := scaleBody{Instances: m.Instances}
+	disk := m.DiskQuota
+	if disk == nil {
+		disk = m.DiskHyphen
+	}
+	for _, size := range []struct {
+		text *string
+		into **int
+		name string
+	}{{m.Memory, &b.MemoryMB, "Memory"}, {disk, &b.DiskMB, "Disk quota"}} {
+		if size.text == nil {
+			continue
+		}
+		n, err := parseSize(*size.text)
+		if err != nil {
+			return unprocessable("Process \"%s\": %s must use a supported unit: B, K, KB, M, MB, G, GB, T, or TB", p.Type, size.name)
+		}
+		mb := int(n >> 20)
+		*size.into = &mb
+	}
+	if m.LogRate != nil {
+		n, err := parseSize(*m.LogRate)
+		if *m.LogRate == "-1" {
+			n, err = -1, nil
+		}
+		if err != nil {
+			return unprocessable("Process \"%s\": Log rate limit must use a supported unit: B, K, KB, M, MB, G, GB, T, or TB", p.Type)
+		}
+		b.LogRate = &n
+	}
+	if err := b.apply(p); err != nil {
+		return err
+	}
+	health := healthBody{Type: m.HealthType}
+	health.Data.Endpoint, health.Data.Invocation, health.Data.Interval, health.Data.Timeout = m.HealthEndpoint, m.HealthInvocation, m.HealthInterval, m.Timeout
+	if err := health.apply(&p.Health); err != nil {
+		return err
+	}
+	ready := healthBody{Type: m.ReadyType}
+	ready.Data.Endpoint, ready.Data.Invocation, ready.Data.Interval = m.ReadyEndpoint, m.ReadyInvocation, m.ReadyInterval
+	return ready.apply(&p.Readiness)
+}
+
+var sizeForm = regexp.MustCompile(`^(\d{1,15})\s*([KMGT]?)B?$`)
+
+// parseSize reads sizes like 64M, 1GB, 512K. A number alone has no unit and is
+// refused, except 0.
+func parseSize(text string) (int64, error) {
+	text = strings.ToUpper(strings.TrimSpace(text))
+	m := sizeForm.FindStringSubmatch(text)
+	if m == nil || text == m[1] && text != "0" {
+		return 0, errors.New("no size")
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	shift := map[string]int{"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[m[2]]
+	if err != nil || n > math.MaxInt64>>shift {
+		return 0, errors.New("too large")
+	}
+	return n << shift, nil
+}
+
+func (c *call) applyRoutes(s *cf.Space, a *cf.App, m manifestApp, fresh bool) error {
+	if m.NoRoute {
+		list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID)}})
+		for _, d := range list {
+			if err := c.tx.Delete(d); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	wanted := m.Routes
+	if len(wanted) == 0 && (m.DefaultRoute || m.RandomRoute) {
+		guids, err := c.mapped(a.GUID)
+		if err != nil || len(guids) > 0 {
+			return err
+		}
+		d, err := c.defaultDomain()
+		if err != nil {
+			return err
+		}
+		host := hostOf(a.Name)
+		if m.RandomRoute {
+			host += "-" + cf.NewGUID()[:8]
+		}
+		wanted = []manifestRoute{{Route: host + "." + d.Name}}
+	}
+	for _, r := range wanted {
+		if err := c.applyRoute(s, a, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var notInHost = regexp.MustCompile(`[^a-z0-9-]+`)
+
+func hostOf(app string) string {
+	host := strings.Trim(notInHost.ReplaceAllString(strings.ToLower(app), "-"), "-")
+	return host[:min(len(host), 50)]
+}
+
+func (c *call) applyRoute(s *cf.Space, a *cf.App, m manifestRoute) error {
+	text := strings.TrimPrefix(strings.TrimPrefix(m.Route, "http://"), "https://")
+	name, path, found := strings.Cut(text, "/")
+	if found {
+		path = "/" + path
+	}
+	r, d, err := c.splitRoute(strings.ToLower(name), s)
+	if err != nil {
+		return err
+	}
+	if d == nil {
+		return unprocessable("The route '%s' is not a properly formed URL, or its domain does not exist", m.Route)
+	}
+	r.Path = path
+	old, err := cf.First[cf.Route](c.tx, cf.Is("domain_guid", d.GUID), cf.Is("host", r.Host), cf.Is("path", r.Path))
+	if err != nil {
+		return err
+	}
+	switch {
+	case old != nil && old.SpaceGUID != s.GUID:
+		return unprocessable("Routes cannot be mapped to destinations in different spaces: Route already exists for '%s'", m.Route)
+	case old != nil:
+		r = old
+	default:
+		if err := c.insertRoute(r, d, s); err != nil {
+			return err
+		}
+	}
+	if err := goodOptions(m.Options, r); err != nil {
+		return err
+	}
+	if err := c.tx.Save(r); err != nil {
+		return err
+	}
+	body := destinationBody{Protocol: m.Protocol}
+	body.App.GUID = a.GUID
+	return c.addDestination(r, body)
+}
+
+// splitRoute finds the longest domain of the space that name ends in.
+func (c *call) splitRoute(name string, s *cf.Space) (*cf.Route, *cf.Domain, error) {
+	var host string
+	for rest, i := name, 0; i < 10; i++ {
+		q := cf.Query{Where: []cf.Cond{cf.Is("name", rest)}, Limit: 1}
+		if err := domainsOf(s.OrgGUID)(c, &q, nil); err != nil {
+			return nil, nil, err
+		}
+		list, err := cf.List[cf.Domain](c.tx, q)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(list) > 0 {
+			return &cf.Route{SpaceGUID: s.GUID, DomainGUID: list[0].GUID, Host: host}, list[0], nil
+		}
+		var found bool
+		_, rest, found = strings.Cut(rest, ".")
+		if !found {
+			break
+		}
+		host = strings.TrimSuffix(name, "."+rest)
+	}
+	return nil, nil, nil
+}

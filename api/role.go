@@ -1,0 +1,286 @@
+package api
+
+import (
+	"strings"
+
+	"github.com/dewpaas/dew/cf"
+)
+
+var roleList = listing[*cf.Role]{
+	filters: filters{"types": by("type"), "user_guids": by("user_guid"), "organization_guids": by("organization_guid"), "space_guids": by("space_guid")},
+	visible: func(c *call, q *cf.Query) error {
+		if c.admin() {
+			return nil
+		}
+		var sq cf.Query
+		if err := inVisibleSpaces(c, &sq); err != nil {
+			return err
+		}
+		q.AnyOf = append(q.AnyOf, []cf.Cond{cf.Is("user_guid", c.id.GUID), cf.Is("organization_guid", keysOf(c.orgs)...), sq.Where[0]})
+		return nil
+	},
+	show: showRole,
+	includes: map[string]func(*call, []*cf.Role, obj) error{"user": func(c *call, page []*cf.Role, included obj) error {
+		guids := []string{}
+		for _, r := range page {
+			guids = append(guids, r.UserGUID)
+		}
+		return includeIn(c, included, "users", guids, showUser)
+	}},
+}
+
+func showRole(c *call, r *cf.Role) (obj, error) {
+	return c.base(&r.Meta, "roles", obj{"type": r.Type, "relationships": obj{"user": toOne(r.UserGUID), "organization": toOne(r.OrgGUID), "space": toOne(r.SpaceGUID)}}), nil
+}
+
+var userList = listing[*cf.User]{
+	filters: filters{"usernames": by("username"), "origins": by("origin")}, order: []string{"username"}, show: showUser,
+	visible: func(c *call, q *cf.Query) error {
+		if c.admin() {
+			return nil
+		}
+		roles, err := cf.List[cf.Role](c.tx, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", keysOf(c.orgs)...)}})
+		guids := []string{c.id.GUID}
+		for _, r := range roles {
+			guids = append(guids, r.UserGUID)
+		}
+		q.Where = append(q.Where, cf.Is("guid", guids...))
+		return err
+	},
+}
+
+func showUser(c *call, u *cf.User) (obj, error) {
+	var name, origin any
+	presentation := u.GUID
+	if u.Username != "" {
+		name, origin, presentation = u.Username, u.Origin, u.Username
+	}
+	return c.described(&u.Meta, "users", obj{"username": name, "presentation_name": presentation, "origin": origin}), nil
+}
+
+func (s *Server) roleRoutes(t table) {
+	list(t, "/v3/roles", roleList)
+	t.post("/v3/roles", 201, (*call).createRole)
+	t.get("/v3/roles/{guid}", (*call).getRole)
+	t.delete("/v3/roles/{guid}", 202, (*call).deleteRole)
+	list(t, "/v3/users", userList)
+	t.post("/v3/users", 201, (*call).createUser)
+	t.get("/v3/users/{guid}", func(c *call) (any, error) {
+		q := cf.Query{Where: []cf.Cond{cf.Is("guid", c.param("guid"))}, Limit: 1}
+		if err := userList.visible(c, &q); err != nil {
+			return nil, err
+		}
+		found, err := cf.List[cf.User](c.tx, q)
+		if err != nil || len(found) == 0 {
+			return nil, hide(err, "User")
+		}
+		return showUser(c, found[0])
+	})
+	t.delete("/v3/users/{guid}", 202, func(c *call) (any, error) {
+		if err := c.only(); err != nil {
+			return nil, err
+		}
+		u, err := cf.Get[cf.User](c.tx, c.param("guid"))
+		if err != nil {
+			return nil, hide(err, "User")
+		}
+		if err := c.tx.Delete(u); err != nil {
+			return nil, err
+		}
+		return c.done("user.delete")
+	})
+}
+
+// createUser makes the user known under the guid that the UAA gave.
+func (c *call) createUser() (any, error) {
+	if err := c.only(); err != nil {
+		return nil, err
+	}
+	var b struct {
+		GUID     string   `json:"guid"`
+		Metadata metadata `json:"metadata"`
+	}
+	if err := c.read(&b); err != nil {
+		return nil, err
+	}
+	if b.GUID == "" || len(b.GUID) > 200 {
+		return nil, unprocessable("Guid must be a string of 1 to 200 characters")
+	}
+	u := &cf.User{Meta: cf.Meta{GUID: b.GUID}}
+	account, err := cf.First[cf.Account](c.tx, cf.Is("guid", b.GUID))
+	if err != nil {
+		return nil, err
+	}
+	if account != nil {
+		u.Username, u.Origin = account.Username, account.Origin
+	}
+	if err := b.Metadata.apply(&u.Meta); err != nil {
+		return nil, err
+	}
+	if err := c.tx.Insert(u); err != nil {
+		return nil, taken(err, "User with guid '%s' already exists.", b.GUID)
+	}
+	return showUser(c, u)
+}
+
+type roleBody struct {
+	Type          string `json:"type"`
+	Relationships struct {
+		User         one `json:"user"`
+		Organization one `json:"organization"`
+		Space        one `json:"space"`
+	} `json:"relationships"`
+}
+
+func (c *call) createRole() (any, error) {
+	var b roleBody
+	if err := c.read(&b); err != nil {
+		return nil, err
+	}
+	r := &cf.Role{Type: b.Type, OrgGUID: b.Relationships.Organization.guid(), SpaceGUID: b.Relationships.Space.guid()}
+	var s *cf.Space
+	var err error
+	switch b.Type {
+	case cf.OrgUser, cf.OrgManager, cf.OrgBillingManager, cf.OrgAuditor:
+		r.SpaceGUID = ""
+		_, err = c.org(r.OrgGUID, true)
+	case cf.SpaceDeveloper, cf.SpaceManager, cf.SpaceAuditor, cf.SpaceSupporter:
+		r.OrgGUID = ""
+		s, err = c.space(r.SpaceGUID, manage, "Space")
+	default:
+		err = unprocessable("Type must be one of the allowed types")
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.named(b.Relationships.User)
+	if err != nil {
+		return nil, err
+	}
+	r.UserGUID = u.GUID
+	if err := c.memberFirst(s, u); err != nil {
+		return nil, err
+	}
+	if err := c.tx.Insert(r); err != nil {
+		return nil, taken(err, "User '%s' already has '%s' role%s.", u.Username, r.Type, c.where(s, r.OrgGUID))
+	}
+	verb := "audit.user." + r.Type + "_add"
+	if err := c.record(verb, cf.Actor{GUID: u.GUID, Type: "user", Name: u.Username}, s, nil); err != nil {
+		return nil, err
+	}
+	return showRole(c, r)
+}
+
+// where is the end of the sentence about a role that is there already.
+func (c *call) where(s *cf.Space, org string) string {
+	if s != nil {
+		return " in space '" + s.Name + "'"
+	}
+	if o, err := cf.Get[cf.Organization](c.tx, org); err == nil {
+		return " in organization '" + o.Name + "'"
+	}
+	return ""
+}
+
+func (c *call) memberFirst(s *cf.Space, u *cf.User) error {
+	if s == nil {
+		return nil
+	}
+	n, err := c.tx.Count(new(cf.Role), cf.Query{Where: []cf.Cond{cf.Is("user_guid", u.GUID), cf.Is("organization_guid", s.OrgGUID)}})
+	if err == nil && n == 0 {
+		err = unprocessable("Users cannot be assigned roles in a space if they do not have a role in that space's organization.")
+	}
+	return err
+}
+
+// named finds a user by guid or by name; accounts that logged in only here
+// become users when they first get a role.
+func (c *call) named(o one) (*cf.User, error) {
+	if o.Data == nil {
+		return nil, unprocessable("Relationships User can't be blank")
+	}
+	if o.Data.GUID != "" {
+		u, err := cf.Get[cf.User](c.tx, o.Data.GUID)
+		if err != nil {
+			return nil, unprocessable("Invalid user. Ensure that the user exists and you have access to it.")
+		}
+		return u, nil
+	}
+	if open, err := c.flag("set_roles_by_username"); err != nil || !open && !c.admin() {
+		return nil, orForbidden(err)
+	}
+	where := []cf.Cond{cf.Is("username", o.Data.Username)}
+	if o.Data.Origin != "" {
+		where = append(where, cf.Is("origin", o.Data.Origin))
+	}
+	u, err := cf.First[cf.User](c.tx, where...)
+	if err != nil || u != nil {
+		return u, err
+	}
+	a, err := cf.First[cf.Account](c.tx, where...)
+	if err != nil || a == nil {
+		if err == nil {
+			err = unprocessable("No user exists with the username '%s'.", o.Data.Username)
+		}
+		return nil, err
+	}
+	u = &cf.User{Meta: cf.Meta{GUID: a.GUID}, Username: a.Username, Origin: a.Origin}
+	return u, c.tx.Insert(u)
+}
+
+func (c *call) getRole() (any, error) {
+	q := cf.Query{Where: []cf.Cond{cf.Is("guid", c.param("guid"))}, Limit: 1}
+	if err := roleList.visible(c, &q); err != nil {
+		return nil, err
+	}
+	found, err := cf.List[cf.Role](c.tx, q)
+	if err != nil || len(found) == 0 {
+		return nil, hide(err, "Role")
+	}
+	return showRole(c, found[0])
+}
+
+func (c *call) deleteRole() (any, error) {
+	r, err := cf.Get[cf.Role](c.tx, c.param("guid"))
+	if err != nil {
+		return nil, hide(err, "Role")
+	}
+	var s *cf.Space
+	if r.SpaceGUID != "" {
+		s, err = c.space(r.SpaceGUID, manage, "Role")
+	} else {
+		_, err = c.org(r.OrgGUID, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.Type == cf.OrgUser {
+		if err := c.lastInOrg(r); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.tx.Delete(r); err != nil {
+		return nil, err
+	}
+	if err := c.record("audit.user."+r.Type+"_remove", cf.Actor{GUID: r.UserGUID, Type: "user"}, s, nil); err != nil {
+		return nil, err
+	}
+	return c.done("role.delete")
+}
+
+// lastInOrg keeps space roles from outliving the membership they rest on.
+func (c *call) lastInOrg(r *cf.Role) error {
+	spaces, err := cf.List[cf.Space](c.tx, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", r.OrgGUID)}})
+	guids := []string{}
+	for _, s := range spaces {
+		guids = append(guids, s.GUID)
+	}
+	if err != nil {
+		return err
+	}
+	n, err := c.tx.Count(new(cf.Role), cf.Query{Where: []cf.Cond{cf.Is("user_guid", r.UserGUID), cf.Is("space_guid", guids...)}})
+	if err == nil && n > 0 {
+		err = unprocessable("Cannot delete %s role while user has roles in spaces in that organization.", strings.ReplaceAll(r.Type, "_", " "))
+	}
+	return err
+}

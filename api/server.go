@@ -1,0 +1,177 @@
+package api
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/dewpaas/dew/api/blob"
+	"github.com/dewpaas/dew/api/uaa"
+	"github.com/dewpaas/dew/cf"
+)
+
+// Version is the V3 API whose features are here.
+const Version = "3.195.0"
+
+const requestID = "X-Vcap-Request-Id"
+
+// Config is what a server needs. Stager and Runtime may be nil.
+type Config struct {
+	Store   cf.Store
+	UAA     *uaa.Server
+	Blobs   *blob.Store
+	Stager  Stager
+	Runtime Runtime
+	Log     *slog.Logger
+	URL     string // how clients reach the API, without a slash at the end
+	Domain  string // the shared domain made at the first start
+}
+
+// Stager turns packages into droplets.
+type Stager interface {
+	// Stage starts a build that the ledger holds as STAGING and returns. The
+	// stager writes its end (STAGED with a droplet, or FAILED) to the ledger.
+	// After an error from Stage the build is failed by the caller.
+	Stage(ctx context.Context, buildGUID string) error
+}
+
+// Runtime keeps guests.
+type Runtime interface {
+	// Changed says that what an app should be has changed in the ledger. It
+	// returns when the instances that are wanted are known, not yet running.
+	Changed(ctx context.Context, appGUID string) error
+	// Instances tells what the instances of a process are.
+	Instances(ctx context.Context, processGUID string) ([]cf.ActualLRP, error)
+	// Stop ends one instance, whose place is then filled again.
+	Stop(ctx context.Context, processGUID string, index int) error
+}
+
+// Server answers the API. It is safe for concurrent use.
+type Server struct {
+	store   cf.Store
+	uaa     *uaa.Server
+	blobs   *blob.Store
+	stager  Stager
+	runtime Runtime
+	log     *slog.Logger
+	url     string
+	domain  string
+}
+
+// New makes a server, and on an empty ledger the quota, domain, stacks, groups
+// that every foundation has.
+func New(ctx context.Context, c Config) (*Server, error) {
+	s := &Server{c.Store, c.UAA, c.Blobs, c.Stager, c.Runtime, c.Log, strings.TrimSuffix(c.URL, "/"), c.Domain}
+	return s, s.seed(ctx)
+}
+
+// Handler is the whole HTTP surface: API and UAA on one host.
+func (s *Server) Handler() http.Handler {
+	r := chi.NewRouter()
+	r.Use(s.stamp, oneSlash)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, &refusal{404, 10000, "CF-NotFound", "Unknown request"})
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, &refusal{404, 10000, "CF-NotFound", "Unknown request"})
+	})
+	s.uaa.Mount(r)
+	r.Get("/", s.root)
+	r.Get("/v3", s.links)
+	r.Get("/v3/info", s.info)
+	s.routes(table{s, r})
+	return r
+}
+
+// stamp names the request, so that a user can tell the operator which failed.
+func (s *Server) stamp(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(requestID, cf.NewGUID())
+		next.ServeHTTP(w, r)
+	})
+}
+
+// oneSlash treats a slash at the end as if it were not there.
+func oneSlash(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.Path; len(p) > 1 && strings.HasSuffix(p, "/") {
+			copied := *r
+			u := *r.URL
+			u.Path, u.RawPath = strings.TrimRight(p, "/"), ""
+			copied.URL = &u
+			r = &copied
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// table adds endpoints to the router: each with the query parameters it knows.
+type table struct {
+	s *Server
+	r chi.Router
+}
+
+func (t table) get(path string, f endpoint, params ...string) {
+	t.r.Get(path, t.s.serve(http.StatusOK, false, f, params))
+}
+
+func (t table) post(path string, status int, f endpoint, params ...string) {
+	t.r.Post(path, t.s.serve(status, true, f, params))
+}
+
+func (t table) patch(path string, f endpoint) {
+	t.r.Patch(path, t.s.serve(http.StatusOK, true, f, nil))
+}
+
+func (t table) delete(path string, status int, f endpoint, params ...string) {
+	t.r.Delete(path, t.s.serve(status, true, f, params))
+}
+
+func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
+	here := obj{"href": s.url}
+	reply(w, http.StatusOK, obj{"links": obj{
+		"self": here, "login": here, "uaa": here, "log_cache": here, "network_policy_v1": nil, "routing": nil, "logging": nil,
+		"app_ssh": nil, "credhub": nil, "log_stream": nil, "cloud_controller_v2": nil,
+		"cloud_controller_v3": obj{"href": s.url + "/v3", "meta": obj{"version": Version}},
+	}})
+}
+
+func (s *Server) links(w http.ResponseWriter, _ *http.Request) {
+	links := obj{"self": obj{"href": s.url + "/v3"}}
+	for _, name := range strings.Fields("apps processes packages builds droplets deployments tasks routes domains organizations spaces roles users buildpacks stacks audit_events jobs feature_flags security_groups organization_quotas space_quotas service_instances service_credential_bindings resource_matches") {
+		links[name] = obj{"href": s.url + "/v3/" + name}
+	}
+	reply(w, http.StatusOK, obj{"links": links})
+}
+
+func (s *Server) info(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, obj{"name": "Dew", "build": "", "version": 0, "description": "Cloud Foundry on unikernels", "custom": obj{},
+		"osbapi_version": "2.17", "cli_version": obj{"minimum": "", "recommended": ""}, "links": obj{"self": obj{"href": s.url + "/v3/info"}, "support": obj{"href": ""}}})
+}
+
+// link is an absolute URL, which is what the CLI follows.
+func (s *Server) link(parts ...string) obj {
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	return obj{"href": s.url + "/v3/" + strings.Join(parts, "/")}
+}
+
+// raw is an endpoint that streams: it reads and writes the connection itself.
+func (t table) raw(method, path string, f func(c *call, w http.ResponseWriter) error) {
+	t.r.MethodFunc(method, path, func(w http.ResponseWriter, r *http.Request) {
+		c, err := t.s.open(r)
+		if err == nil {
+			err = f(c, w)
+		}
+		if err != nil {
+			io.CopyN(io.Discard, r.Body, 1<<20) // so a client that still sends reads the answer
+			t.s.fail(w, r, err)
+		}
+	})
+}
