@@ -96,6 +96,9 @@ func (l *launch) tenderOf(ctx context.Context) (tender.Tender, error) {
 			return nil, err
 		}
 		l.onClose(func() { os.Remove(jail) })
+		if err := os.Chmod(jail, 0o555); err != nil { // QEMU enters it as nobody special
+			return nil, err
+		}
 		return qemu.Find(ctx, jail)
 	}
 	t, err := process.New()
