@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -30,6 +31,7 @@ func try(name string, f func()) {
 var stories = map[string]func(){
 	"hello":    func() { fmt.Println("hello", os.Args[2:], os.Getenv("GREETING"), runtime.NumCPU()) },
 	"echo":     echo,
+	"term":     term,
 	"exit":     func() { os.Exit(42) },
 	"faults":   faults,
 	"schedule": schedule,
@@ -44,6 +46,13 @@ var stories = map[string]func(){
 }
 
 func main() { stories[os.Args[1]]() }
+
+func term() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM)
+	fmt.Println("ready")
+	fmt.Println(<-c)
+}
 
 func faults() {
 	try("nil", func() { second(nil) })
