@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -42,9 +43,21 @@ func works(ctx context.Context, path string, a Accel) bool {
 		"-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot",
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel", "/proc/self/fd/3", "-sandbox", "on,spawn=deny")
 	cmd.ExtraFiles = []*os.File{f}
+	cmd.Stderr = complaint(cancel)
 	err = cmd.Run()
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.ExitCode() == 2*probeValue+1
+}
+
+// complaint ends the probe when QEMU reports that KVM cannot execute the guest:
+// it would stop the machine and wait to be looked at.
+type complaint func()
+
+func (c complaint) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("KVM internal error")) {
+		c()
+	}
+	return len(p), nil
 }
 
 // probeCode is entered in 32-bit protected mode.

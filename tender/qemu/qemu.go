@@ -40,7 +40,8 @@ var _ tender.Tender = (*Tender)(nil)
 const Name = "qemu-system-x86_64"
 
 // Find returns a tender with the QEMU on the path and the best accelerator
-// that works. jail must be an empty directory that root owns.
+// that works. jail must be an empty directory that root owns; its parents must
+// be searchable for all.
 func Find(ctx context.Context, jail string) (*Tender, error) {
 	path, err := exec.LookPath(Name)
 	if err != nil {
@@ -49,11 +50,23 @@ func Find(ctx context.Context, jail string) (*Tender, error) {
 	t := &Tender{Binary: path, Accel: Probe(ctx, path)}
 	if os.Geteuid() == 0 {
 		t.Jail = jail
+		if err := os.Chmod(jail, 0o755); err != nil { // nobody's uid must reach it
+			return nil, fmt.Errorf("QEMU's root directory: %w", err)
+		}
 		if t.groups, err = cgroup.Probe(); err != nil {
 			return nil, fmt.Errorf("find control groups: %w", err)
 		}
 	}
 	return t, nil
+}
+
+// Reap ends and removes what callers that died have left behind. dead tells by
+// an instance's name whether its caller has.
+func (t *Tender) Reap(dead func(name string) bool) error {
+	if t.groups == nil {
+		return nil
+	}
+	return t.groups.Reap(dead)
 }
 
 // Memory in bytes: of a guest whose spec names none, the least that boots, and

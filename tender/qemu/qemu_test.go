@@ -74,6 +74,25 @@ func TestProbeBelievesNobody(t *testing.T) {
 	}
 }
 
+func TestFindMakesTheJailReachable(t *testing.T) {
+	installed(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: without it there is no jail")
+	}
+	dir := t.TempDir()
+	os.Chmod(dir, 0o700)
+	found, err := Find(t.Context(), dir)
+	if err != nil || found.Jail != dir || found.groups == nil {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if _, err := Find(t.Context(), dir+"/absent"); err == nil {
+		t.Error("a jail that is not there was taken")
+	}
+}
+
 func TestModuleIsRecordThenImage(t *testing.T) {
 	image, err := memfd("image")
 	if err != nil {
