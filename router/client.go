@@ -154,6 +154,19 @@ func (c *client) linger() {
 	io.Copy(io.Discard, io.LimitReader(c.conn, lingerBytes))
 }
 
+// reset closes so that the client cannot take what it has for complete. Under
+// TLS that means: without the alert that marks an orderly end.
+func (c *client) reset() {
+	tcp := c.tcp
+	if inner, ok := c.conn.(interface{ NetConn() net.Conn }); ok {
+		tcp, _ = inner.NetConn().(*net.TCPConn)
+	}
+	if tcp != nil {
+		tcp.SetLinger(0)
+		tcp.Close()
+	}
+}
+
 const (
 	lingerTime  = 2 * time.Second
 	lingerBytes = 512 << 10

@@ -3,6 +3,7 @@ package router
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -151,6 +152,32 @@ func TestCutAnswersLookCut(t *testing.T) {
 		if b, err := io.ReadAll(p.Body); err == nil {
 			t.Errorf("%q arrived as a complete body %q", answer, b)
 		}
+	}
+}
+
+// TestCutAnswerUnderTLS: to a client of HTTP/1.0 only the end of the
+// connection marks the end of the body, and this one is no orderly end.
+func TestCutAnswerUnderTLS(t *testing.T) {
+	ca, err := NewDevelopmentCA(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, func(c *Config) { c.TLS = ca.Config() })
+	l.route(rawApp(t, func(c net.Conn, br *bufio.Reader) {
+		readRequest(br)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+	}))
+	ln := listen(t)
+	go l.s.ServeTLS(ln)
+	c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{RootCAs: ca.Pool(), ServerName: "app.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	io.WriteString(c, "GET / HTTP/1.0\r\nHost: app.test\r\n\r\n")
+	if b, err := io.ReadAll(c); err == nil {
+		t.Errorf("%q ended in good order", b)
 	}
 }
 

@@ -3,7 +3,6 @@ package router
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"time"
 
@@ -90,8 +89,8 @@ func (x *exchange) broken(f framing, err error) next {
 	if c.gone.Load() || !errors.As(err, &read) {
 		x.status = 499
 	}
-	if tcp, ok := c.conn.(*net.TCPConn); ok && !f.chunk {
-		tcp.SetLinger(0)
+	if !f.chunk {
+		c.reset()
 	}
 	return thenNothing
 }
