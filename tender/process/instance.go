@@ -122,7 +122,7 @@ func (i *Instance) ended(info childInfo, usage unix.Rusage) tender.Exit {
 	e.Signal = syscall.Signal(info.status)
 	switch {
 	case e.Signal == unix.SIGSYS:
-		e.Reason = tender.Forbidden
+		e.Reason, e.Call = tender.Forbidden, refusedCall(i.pid)
 	case e.Signal == unix.SIGKILL && i.group.OOMKilled():
 		e.Reason = tender.OutOfMemory
 	case isFault(e.Signal):

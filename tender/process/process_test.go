@@ -144,3 +144,15 @@ func TestIsRunning(t *testing.T) {
 		}
 	}
 }
+
+func TestCallOf(t *testing.T) {
+	const record = `6,1049,1,-;audit: type=1326 audit(1795.1:12): auid=1 uid=2 gid=2 ses=4 pid=10610 comm="app" exe="/x" sig=31 arch=c000003e syscall=56 compat=0 ip=0x481732 code=0x80000000`
+	if got := callOf([]byte(record), 10610); got != 56 {
+		t.Error(got)
+	}
+	for _, other := range []string{"", "audit: type=1326 ", strings.Replace(record, "1326", "1300", 1), strings.Replace(record, "10610", "1061", 1)} {
+		if got := callOf([]byte(other), 10610); got != -1 {
+			t.Errorf("%q: %d", other, got)
+		}
+	}
+}
