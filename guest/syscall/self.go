@@ -20,6 +20,7 @@ func deny(Call) (uintptr, syscall.Errno)         { return 0, syscall.EPERM }
 func noProcesses(Call) (uintptr, syscall.Errno)  { return 0, syscall.ENOSYS }
 func noChildren(Call) (uintptr, syscall.Errno)   { return 0, syscall.ECHILD }
 func noAttributes(Call) (uintptr, syscall.Errno) { return 0, syscall.EOPNOTSUPP }
+func noSplice(Call) (uintptr, syscall.Errno)     { return 0, syscall.EINVAL }
 func noMemory(Call) (uintptr, syscall.Errno)     { return 0, syscall.ENOMEM }
 
 func uname(c Call) (uintptr, syscall.Errno) {

@@ -199,7 +199,7 @@ var table = [453]Entry{
 	270: {"pselect6", pselect6, Partial, "no signal mask"},
 	271: {"ppoll", ppoll, Partial, "no signal mask"},
 	272: {"unshare", deny, Absent, ""},
-	275: {"splice", nil, Absent, "package os copies itself"},
+	275: {"splice", noSplice, Absent, "EINVAL, upon which packages os and net copy themselves"},
 	276: {"tee", nil, Absent, ""},
 	277: {"sync_file_range", zero, Partial, "memory: nothing to write back"},
 	278: {"vmsplice", nil, Absent, ""},
