@@ -16,11 +16,13 @@
 // did not come with its head is sent, and one more per tunnel; one reaper,
 // which owns every deadline; one per listener. Table.Apply may be called from
 // any goroutine; readers take no lock. Locks: Table.mu > endpoint.mu;
-// reaper.mu and Server.mu stand alone; none is held during I/O.
+// Server.mu > client.peerMu; reaper.mu stands alone. None is held while
+// anything could block.
 //
 // It refuses whatever http1 refuses, CONNECT and TRACE, upgrades to h2c, more
 // connections than it was allowed, heads above the limit and clients that
-// send or read too slowly.
+// send or read too slowly. Not there yet: route services, balancing by hash,
+// WebSocket over HTTP/2 (RFC 8441).
 //
 // Specs: RFC 9110 and RFC 9112 (June 2022), RFC 9113 through net/http; Cloud
 // Foundry's gorouter for headers, cookies, errors and the access log.
