@@ -26,6 +26,10 @@ func run(t *testing.T, story string, change func(*tender.Spec)) (stdout, stderr 
 	if err != nil {
 		t.Skipf("needs %s", qemu.Name)
 	}
+	return runOn(t, &qemu.Tender{Binary: path, Accel: qemu.TCG}, story, change)
+}
+
+func runOn(t *testing.T, td tender.Tender, story string, change func(*tender.Spec)) (stdout, stderr string, exit tender.Exit) {
 	out, outEnd := pipe(t)
 	errs, errsEnd := pipe(t)
 	s := &tender.Spec{
@@ -38,7 +42,7 @@ func run(t *testing.T, story string, change func(*tender.Spec)) (stdout, stderr 
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	i, err := (&qemu.Tender{Binary: path, Accel: qemu.TCG}).Start(ctx, s)
+	i, err := td.Start(ctx, s)
 	if err != nil {
 		t.Fatal(err)
 	}
