@@ -51,7 +51,7 @@ func TestMixingKeepsWhatWasThere(t *testing.T) {
 	if draw(1) == draw(2) {
 		t.Error("the word replaced the seed")
 	}
-	if draw(1) != draw(1) {
+	if again := draw(1); again != draw(1) {
 		t.Error("not a function of what was mixed in")
 	}
 }

@@ -25,7 +25,6 @@ const maxDevices = 8
 type devices struct {
 	net      virtio.Net
 	hasNet   bool
-	dirty    bool                         // frames were given to the card that it was not told of
 	console  [consoleCount]virtio.Console // ports 1 and on, in that order
 	manage   virtio.Console               // control queues of the console device
 	consoles int
@@ -164,14 +163,6 @@ func (k *kernel) interrupt(n uint64, t *thread.Thread) *thread.Thread {
 		return k.reschedule()
 	}
 	return t
-}
-
-// flush tells the card of frames that it does not know of yet.
-func (d *devices) flush() {
-	if d.dirty {
-		d.dirty = false
-		d.net.Flush()
-	}
 }
 
 // lastWords tells the tender the exit status and waits until the consoles have

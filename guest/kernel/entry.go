@@ -6,8 +6,8 @@ import "github.com/dewpaas/dew/guest/thread"
 // the entry in a linked ELF. That something calls it keeps the kernel linked.
 func linked() uintptr
 
-// anchored makes importing this package enough.
-var anchored = linked()
+// Importing this package is enough.
+var _ = linked()
 
 func self() uint64
 func syscallAddr() uint64
@@ -15,6 +15,9 @@ func vectorsAddr() uint64
 func idleAddr() uint64
 func processorAddr() uint64
 func clockAddr() uint64
+
+// What assembly alone uses, named so that tools see it in use.
+var _, _, _, _, _ = start, startProcessor, onSyscall, onTrap, &hasXSave
 
 // start is called once by the entry code with the address of the start
 // information; the thread it returns is the program's first.

@@ -142,7 +142,6 @@ func (k *kernel) reschedule() *thread.Thread {
 	k.arm(c, choice.Timer)
 	c.idling = choice.Next == nil
 	if choice.Next == nil {
-		k.io.flush()
 		return &c.idle
 	}
 	if choice.More {

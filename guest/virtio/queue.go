@@ -183,12 +183,6 @@ func (q *Queue) Arm() (pending bool) {
 	return !q.Broken && uint16(atomic.LoadUint32((*uint32)(view(q.usedAt())))>>16) != q.used
 }
 
-// ArmLast asks for an interrupt when the device is done with all it has.
-func (q *Queue) ArmLast() (idle bool) {
-	q.wish(q.avail - 1)
-	return q.Broken || uint16(atomic.LoadUint32((*uint32)(view(q.usedAt())))>>16) == q.avail
-}
-
 // wish sets the used index whose passing interrupts. Without the feature every
 // used buffer interrupts.
 func (q *Queue) wish(index uint16) {
@@ -196,11 +190,6 @@ func (q *Queue) wish(index uint16) {
 	// An exchange of what is there already is the full barrier that 2.7.7.1
 	// asks for between the wish and reading the index.
 	atomic.StoreUint32((*uint32)(view(q.availAt())), uint32(q.avail)<<16)
-}
-
-// Quiet asks for no interrupts for a long while.
-func (q *Queue) Quiet() {
-	*(*uint16)(view(q.availAt() + 4 + 2*uintptr(q.Size))) = q.used - 1
 }
 
 // copyBytes moves n bytes between addresses.

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -24,20 +23,25 @@ func repository(t *testing.T) string {
 
 // shadowRoot is a GOROOT whose os links the kernel and the library OS.
 type shadowRoot struct {
-	dir  string
-	real map[string]bool // folders that are real, others are symbolic links
+	dir       string
+	installed string          // the GOROOT that it shadows
+	real      map[string]bool // folders that are real, others are symbolic links
 }
 
 // newRoot makes one. Programs without sockets need no more than the file half.
 func newRoot(t *testing.T) string {
-	r := &shadowRoot{dir: filepath.Join(t.TempDir(), "goroot"), real: map[string]bool{}}
+	installed, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &shadowRoot{dir: filepath.Join(t.TempDir(), "goroot"), installed: strings.TrimSpace(string(installed)), real: map[string]bool{}}
 	edits := map[string]string{}
 	for _, e := range shadow.Edits() {
 		if strings.Contains(e.New, "guest/socket") {
 			continue
 		}
 		if _, ok := edits[e.File]; !ok {
-			edits[e.File] = read(t, filepath.Join(runtime.GOROOT(), "src", e.File))
+			edits[e.File] = read(t, filepath.Join(r.installed, "src", e.File))
 		}
 		edits[e.File] = strings.Replace(edits[e.File], e.Old, e.New, 1)
 	}
@@ -50,7 +54,7 @@ func newRoot(t *testing.T) string {
 		r.copyTree(t, filepath.Join(repo, room), filepath.Join("internal/dew", room))
 	}
 	for _, name := range []string{"pkg", "bin", "go.env", "VERSION", "lib"} {
-		os.Symlink(filepath.Join(runtime.GOROOT(), name), filepath.Join(r.dir, name))
+		os.Symlink(filepath.Join(r.installed, name), filepath.Join(r.dir, name))
 	}
 	return r.dir
 }
@@ -112,10 +116,10 @@ func (r *shadowRoot) open(t *testing.T, folder string) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	installed := filepath.Join(runtime.GOROOT(), "src", folder)
-	entries, _ := os.ReadDir(installed)
+	source := filepath.Join(r.installed, "src", folder)
+	entries, _ := os.ReadDir(source)
 	for _, e := range entries {
-		os.Symlink(filepath.Join(installed, e.Name()), filepath.Join(path, e.Name()))
+		os.Symlink(filepath.Join(source, e.Name()), filepath.Join(path, e.Name()))
 	}
 }
 
