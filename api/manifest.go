@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -22,22 +23,22 @@ type manifest struct {
 }
 
 type manifestProcess struct {
-	Type             string     `yaml:"type"`
-	Command          *yaml.Node `yaml:"command"`
-	Instances        *int       `yaml:"instances"`
-	Memory           *string    `yaml:"memory"`
-	DiskQuota        *string    `yaml:"disk_quota"`
-	DiskHyphen       *string    `yaml:"disk-quota"`
-	LogRate          *string    `yaml:"log-rate-limit-per-second"`
-	HealthType       *string    `yaml:"health-check-type"`
-	HealthEndpoint   *string    `yaml:"health-check-http-endpoint"`
-	HealthInvocation *int       `yaml:"health-check-invocation-timeout"`
-	HealthInterval   *int       `yaml:"health-check-interval"`
-	Timeout          *int       `yaml:"timeout"`
-	ReadyType        *string    `yaml:"readiness-health-check-type"`
-	ReadyEndpoint    *string    `yaml:"readiness-health-check-http-endpoint"`
-	ReadyInvocation  *int       `yaml:"readiness-health-check-invocation-timeout"`
-	ReadyInterval    *int       `yaml:"readiness-health-check-interval"`
+	Type             string    `yaml:"type"`
+	Command          yaml.Node `yaml:"command"` // a null resets, absence keeps
+	Instances        *int      `yaml:"instances"`
+	Memory           *string   `yaml:"memory"`
+	DiskQuota        *string   `yaml:"disk_quota"`
+	DiskHyphen       *string   `yaml:"disk-quota"`
+	LogRate          *string   `yaml:"log-rate-limit-per-second"`
+	HealthType       *string   `yaml:"health-check-type"`
+	HealthEndpoint   *string   `yaml:"health-check-http-endpoint"`
+	HealthInvocation *int      `yaml:"health-check-invocation-timeout"`
+	HealthInterval   *int      `yaml:"health-check-interval"`
+	Timeout          *int      `yaml:"timeout"`
+	ReadyType        *string   `yaml:"readiness-health-check-type"`
+	ReadyEndpoint    *string   `yaml:"readiness-health-check-http-endpoint"`
+	ReadyInvocation  *int      `yaml:"readiness-health-check-invocation-timeout"`
+	ReadyInterval    *int      `yaml:"readiness-health-check-interval"`
 }
 
 type manifestRoute struct {
@@ -109,6 +110,7 @@ func parseManifest(text []byte) (*manifest, error) {
 func (s *Server) manifestRoutes(t table) {
 	t.post("/v3/spaces/{guid}/actions/apply_manifest", 202, (*call).applyManifest)
 	t.post("/v3/spaces/{guid}/manifest_diff", 201, (*call).diffManifest)
+	t.raw(http.MethodGet, "/v3/apps/{guid}/manifest", (*call).exportManifest)
 }
 
 func (c *call) applyManifest() (any, error) {
@@ -256,7 +258,10 @@ func (c *call) applyProcesses(a *cf.App, m manifestApp) error {
 }
 
 func (m manifestProcess) onProcess(p *cf.Process) error {
-	if m.Command != nil {
+	if m.Command.Kind != 0 {
+		if m.Command.Kind != yaml.ScalarNode {
+			return unprocessable("Process \"%s\": Command must be a string", p.Type)
+		}
 		p.Command = nil
 		if m.Command.Tag != "!!null" {
 			p.Command = &m.Command.Value
