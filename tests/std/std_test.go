@@ -1,0 +1,142 @@
+package std
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dewpaas/dew/abi/boot"
+	"github.com/dewpaas/dew/abi/image"
+	"github.com/dewpaas/dew/tender"
+	"github.com/dewpaas/dew/tender/process"
+)
+
+// leftOut reads the table of docs/std-tests.md: package to names of tests.
+func leftOut(t *testing.T) map[string][]string {
+	b, err := os.ReadFile("../../docs/std-tests.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z/]+)` \\| ([^|]+) \\|").FindAllStringSubmatch(string(b), -1) {
+		for _, name := range strings.Fields(m[2]) {
+			out[m[1]] = append(out[m[1]], strings.Trim(name, "`"))
+		}
+	}
+	return out
+}
+
+func TestStandardLibraryInsideAGuest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a minute")
+	}
+	td, err := process.New()
+	if err != nil {
+		t.Skip(err)
+	}
+	root := newRoot(t)
+	skip := leftOut(t)
+	for _, pkg := range []string{"os", "io/fs", "path/filepath", "os/signal"} {
+		t.Run(pkg, func(t *testing.T) {
+			program := filepath.Join(t.TempDir(), "program")
+			build(t, root, filepath.Join(root, "src"), "test", "-c", "-o", program, "./"+pkg)
+			args := []string{"-test.short", "-test.timeout=90s"}
+			if len(skip[pkg]) > 0 {
+				args = append(args, "-test.skip=^("+strings.Join(skip[pkg], "|")+")$")
+			}
+			runGuest(t, td, program, "/src/"+pkg, imageOf(t, pkg), args)
+		})
+	}
+}
+
+func TestPointersWhileStacksMove(t *testing.T) {
+	td, err := process.New()
+	if err != nil {
+		t.Skip(err)
+	}
+	program := filepath.Join(t.TempDir(), "program")
+	dir, _ := filepath.Abs("../guests/pointers")
+	build(t, newRoot(t), dir, "build", "-o", program, ".")
+	runGuest(t, td, program, "/", nil, []string{"-rounds=20"})
+}
+
+func build(t *testing.T, root, dir string, args ...string) {
+	cmd := exec.Command(filepath.Join(root, "bin/go"), args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOROOT="+root, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, b)
+	}
+}
+
+// runGuest runs a program and wants it to end well.
+func runGuest(t *testing.T, td *process.Tender, program, dir string, img *os.File, args []string) {
+	elf, err := os.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elf.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	i, err := td.Start(ctx, &tender.Spec{Name: "std-" + strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-") + "x", Program: elf, Image: img,
+		Stdout: w, DieWithCaller: true, Boot: boot.Config{Args: append([]string{"/program"}, args...), Workdir: dir, CPUs: 2,
+			Env: []string{"TMPDIR=/tmp", "HOME=/", "GOROOT=/"}, OverlayQuota: 256 << 20, MemoryLimit: 1 << 30}})
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Kill()
+	var out bytes.Buffer
+	io.Copy(&out, io.LimitReader(r, 1<<20))
+	if e, err := i.Wait(ctx); err != nil || e.Status != 0 || e.Reason != tender.Exited {
+		t.Errorf("%v, %v\n%s", e, err, out.String())
+	}
+}
+
+// imageOf is a file-system image with the package's sources, which its tests read.
+func imageOf(t *testing.T, pkg string) *os.File {
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := filepath.Join(strings.TrimSpace(string(goroot)), "src")
+	sources := []image.Source{
+		{Path: "tmp", Mode: image.ModeDir | 0o1777},
+		{Path: "usr/bin/some", Mode: image.ModeRegular | 0o755, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }},
+	}
+	err = filepath.WalkDir(filepath.Join(base, pkg), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := os.Stat(p)
+		rel, _ := filepath.Rel(base, p)
+		sources = append(sources, image.Source{Path: "src/" + rel, Mode: image.ModeRegular | 0o644, Size: uint64(info.Size()),
+			Open: func() (io.ReadCloser, error) { return os.Open(p) }})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "image"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := image.Write(f, sources); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
