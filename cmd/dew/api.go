@@ -42,7 +42,9 @@ func (a apiCmd) Run(ctx context.Context, c *console) error {
 	defer closeAll()
 	fmt.Fprintf(c.out, "api: %s\n", a.URL)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	drained := make(chan struct{})
 	done := context.AfterFunc(ctx, func() {
+		defer close(drained)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		server.Shutdown(grace) // what is left after the grace is cut off
@@ -51,6 +53,7 @@ func (a apiCmd) Run(ctx context.Context, c *console) error {
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
+	<-drained // only Shutdown ends Serve this way; the ledger stays open until then
 	return nil
 }
 
