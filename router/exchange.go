@@ -242,7 +242,6 @@ func reason(err error) string {
 
 var (
 	errConnect = errors.New("connect")
-	errSurplus = &http1.Error{Status: 502, Reason: "answer to no request"}
 	errUpgrade = &http1.Error{Status: 502, Reason: "upgrade that nobody asked for"}
 	errInterim = &http1.Error{Status: 502, Reason: "too many interim answers"}
 )

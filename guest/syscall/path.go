@@ -72,16 +72,16 @@ type statxTime struct {
 }
 
 type statxResult struct {
-	mask, blksize              uint32
-	attributes                 uint64
-	nlink, uid, gid            uint32
-	mode                       uint16
-	_                          uint16
-	ino, size, blocks, attMask uint64
-	atime, btime, ctime, mtime statxTime
-	rdevMajor, rdevMinor       uint32
-	devMajor, devMinor         uint32
-	_                          [14]uint64
+	mask, blksize          uint32
+	_                      uint64 // attributes: none
+	nlink, uid, gid        uint32
+	mode                   uint16
+	_                      uint16
+	ino, size, blocks, _   uint64    // attributes_mask: none
+	atime, _, ctime, mtime statxTime // btime: not kept
+	rdevMajor, rdevMinor   uint32
+	_, devMinor            uint32 // devMajor: always 0
+	_                      [14]uint64
 }
 
 func statx(c Call) (uintptr, syscall.Errno) {

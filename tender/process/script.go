@@ -66,7 +66,7 @@ type child struct {
 
 // cloneArgs is struct clone_args of version 0 (include/uapi/linux/sched.h).
 type cloneArgs struct {
-	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls uint64
+	flags, pidfd, _, _, exitSignal, _, _, _ uint64 // child_tid, parent_tid; stack, stack_size, tls: not used
 }
 
 // run clones with the namespaces of flags and carries out the script. The last

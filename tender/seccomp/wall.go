@@ -41,7 +41,7 @@ type Condition struct {
 const goThread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD | unix.CLONE_SETTLS
 
 const (
-	futexWait  = 0x80 | 0 // FUTEX_WAIT_PRIVATE: no futex in memory shared with others
+	futexWait  = 0x80     // FUTEX_WAIT_PRIVATE: no futex in memory shared with others
 	futexWake  = 0x80 | 1 // FUTEX_WAKE_PRIVATE
 	archSetFS  = 0x1002   // ARCH_SET_FS
 	anonymous  = 1<<32 - 1

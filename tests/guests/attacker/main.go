@@ -82,7 +82,7 @@ var attacks = map[string]func(){
 }
 
 func spin() {
-	for {
+	for spinning := true; spinning; {
 	}
 }
 
