@@ -3,6 +3,7 @@ package virtio
 import (
 	"bytes"
 	"encoding/binary"
+	"runtime"
 	"testing"
 	"unsafe"
 )
@@ -19,11 +20,13 @@ type rig struct {
 
 func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 
-func setup(q *Queue, writes, eventIdx bool) *rig {
+// setup keeps the memory alive until the test's end: a queue knows only its address.
+func setup(t testing.TB, q *Queue, writes, eventIdx bool) *rig {
 	words := make([]uint64, (RingBytes(q.Size)+7)/8)
 	r := &rig{q: q, rings: unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), RingBytes(q.Size))}
 	r.bufs = make([]byte, int(q.Size)*int(q.BufSize))
 	q.Setup(address(r.rings), address(r.bufs), 0x100000, writes, eventIdx)
+	t.Cleanup(func() { runtime.KeepAlive(r) })
 	return r
 }
 
@@ -63,10 +66,10 @@ func (r *rig) give(id, n uint32) {
 	binary.LittleEndian.PutUint16(r.used()[2:], r.answer)
 }
 
-func newNet(eventIdx bool) (*Net, *rig, *rig) {
+func newNet(t testing.TB, eventIdx bool) (*Net, *rig, *rig) {
 	n := &Net{In: Queue{Number: 0, Size: 128, BufSize: receiveSize}, Out: Queue{Number: 1, Size: 64, BufSize: transmitSize}}
-	in, out := setup(&n.In, true, eventIdx), setup(&n.Out, false, eventIdx)
-	n.registers = address(in.bells[:])
+	in, out := setup(t, &n.In, true, eventIdx), setup(t, &n.Out, false, eventIdx)
+	n.registers = address(in.bells[:]) // in lives as long as its test
 	n.In.Fill()
 	return n, in, out
 }
@@ -102,7 +105,7 @@ func (r *rig) receive(t *testing.T, b []byte) {
 }
 
 func TestFramesArriveWhole(t *testing.T) {
-	n, in, _ := newNet(true)
+	n, in, _ := newNet(t, true)
 	to := make([]byte, 70000)
 	for round := range 300 {
 		size := []int{0, 60, 1500, 2036, 2037, 9000, 65000}[round%7]
@@ -121,7 +124,7 @@ func TestFramesArriveWhole(t *testing.T) {
 }
 
 func TestALongFrameIsCutLikeATapDoes(t *testing.T) {
-	n, in, _ := newNet(true)
+	n, in, _ := newNet(t, true)
 	in.receive(t, frame(2, 3000))
 	to := make([]byte, 200)
 	if got := n.Receive(address(to), 100); got != 100 || to[100] != 0 || n.In.Broken {
@@ -145,7 +148,7 @@ func TestADeviceThatLiesIsNeverReadAgain(t *testing.T) {
 		"too many in a frame":    func(r *rig) { r.bufs[headerCount] = 200; r.give(0, 100) },
 		"fewer than it promised": func(r *rig) { r.bufs[headerCount] = 2; r.give(0, 100) },
 	} {
-		n, in, _ := newNet(true)
+		n, in, _ := newNet(t, true)
 		if name == "a buffer twice" || name == "an index out of range" {
 			in.bufs[headerCount] = 1
 		}
@@ -154,6 +157,7 @@ func TestADeviceThatLiesIsNeverReadAgain(t *testing.T) {
 		for range 3 {
 			n.Receive(address(to), 70000)
 		}
+		runtime.KeepAlive(to)
 		if !n.In.Broken {
 			t.Errorf("%s: believed", name)
 		}
@@ -161,7 +165,7 @@ func TestADeviceThatLiesIsNeverReadAgain(t *testing.T) {
 }
 
 func TestFramesLeaveWhole(t *testing.T) {
-	n, _, out := newNet(true)
+	n, _, out := newNet(t, true)
 	for round := range 200 {
 		size := []int{60, 1500, 4084, 4085, 64000}[round%5]
 		b := frame(0, size)
@@ -181,7 +185,7 @@ func TestFramesLeaveWhole(t *testing.T) {
 }
 
 func TestAFullRingRefusesAndRecovers(t *testing.T) {
-	n, _, out := newNet(true)
+	n, _, out := newNet(t, true)
 	b := frame(0, 60000)
 	sent := 0
 	for n.BeginFrame(uint64(len(b))) {
@@ -201,7 +205,7 @@ func TestAFullRingRefusesAndRecovers(t *testing.T) {
 }
 
 func TestTheDeviceIsToldOnlyWhenItWants(t *testing.T) {
-	n, _, out := newNet(true)
+	n, _, out := newNet(t, true)
 	event := out.used()[4+8*64:]
 	send := func() bool {
 		b := frame(0, 60)
@@ -223,7 +227,7 @@ func TestTheDeviceIsToldOnlyWhenItWants(t *testing.T) {
 }
 
 func TestInterruptsAreAskedForOnlyWhenIdle(t *testing.T) {
-	n, in, _ := newNet(true)
+	n, in, _ := newNet(t, true)
 	in.receive(t, frame(1, 100))
 	if !n.In.Arm() {
 		t.Error("a frame that is there already was not noticed")
@@ -240,7 +244,7 @@ func TestInterruptsAreAskedForOnlyWhenIdle(t *testing.T) {
 
 func TestConsoleCarriesBytesBothWays(t *testing.T) {
 	c := &Console{In: Queue{Size: 16, BufSize: consoleBuffer}, Out: Queue{Number: 1, Size: 16, BufSize: consoleBuffer}}
-	in, out := setup(&c.In, true, true), setup(&c.Out, false, true)
+	in, out := setup(t, &c.In, true, true), setup(t, &c.Out, false, true)
 	c.registers = address(in.bells[:])
 	c.In.Fill()
 	text := bytes.Repeat([]byte("0123456789"), 10000)
@@ -275,7 +279,7 @@ func FuzzDevice(f *testing.F) {
 	f.Add([]byte{0, 0, 100, 0, 1, 0, 1, 0, 12, 0, 2, 1})
 	f.Add([]byte{255, 255, 255, 255, 0, 0, 2, 0, 0, 8, 3, 0})
 	f.Fuzz(func(t *testing.T, tape []byte) {
-		n, in, _ := newNet(true)
+		n, in, _ := newNet(t, true)
 		to := make([]byte, 70000+64)
 		for ; len(tape) >= 6; tape = tape[6:] {
 			id := uint32(tape[0]) | uint32(tape[1])<<8
