@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/dewpaas/dew/abi/boot"
+	"github.com/dewpaas/dew/tender"
+	"github.com/dewpaas/dew/tender/process"
+	"github.com/dewpaas/dew/tender/qemu"
+	"github.com/dewpaas/dew/vnet"
+)
+
+func main() {
+	kind := flag.String("tender", "process", "process or qemu")
+	tap := flag.String("tap", "", "persistent tap in this network namespace")
+	addr := flag.String("addr", "10.77.9.2", "the guest's address; the gateway is one below")
+	mac := flag.String("mac", "02:de:77:01:00:09", "the guest's MAC")
+	memory := flag.Uint64("m", 256, "memory in MiB")
+	cpus := flag.Uint64("cpus", 0, "GOMAXPROCS; all CPUs of the host when 0")
+	image := flag.String("image", "", "file-system image")
+	flag.Parse()
+	spec, err := newSpec(flag.Args(), *tap, *addr, *mac)
+	if err != nil {
+		log.Fatal(err)
+	}
+	spec.Limits.Memory = *memory << 20
+	spec.Boot.CPUs = *cpus
+	if *image != "" {
+		if spec.Image, err = os.Open(*image); err != nil {
+			log.Fatal(err)
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	e, err := run(ctx, *kind, spec)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if e.Code() != 0 {
+		log.Print(e)
+	}
+	os.Exit(e.Code())
+}
+
+func newSpec(args []string, tap, addr, mac string) (*tender.Spec, error) {
+	if len(args) == 0 {
+		return nil, fmt.Errorf("want: droplet -tap TAP [flags] ELF [args]")
+	}
+	elf, err := os.Open(args[0])
+	if err != nil {
+		return nil, err
+	}
+	s := &tender.Spec{Name: fmt.Sprintf("bench-%d", os.Getpid()), Program: elf, Stdout: os.Stdout, Stderr: os.Stderr, DieWithCaller: true,
+		Boot: boot.Config{Args: append([]string{"/app"}, args[1:]...), Env: os.Environ(), Hostname: "bench", Workdir: "/", OverlayQuota: 64 << 20}}
+	if tap == "" {
+		return s, nil
+	}
+	if s.Boot.NIC, err = card(tap, addr, mac); err != nil {
+		return nil, err
+	}
+	s.Tap, err = vnet.Attach(tap)
+	return s, err
+}
+
+func card(tap, addr, mac string) (n boot.NIC, err error) {
+	guest, err := netip.ParseAddr(addr)
+	if err != nil {
+		return n, err
+	}
+	own, err := net.ParseMAC(mac)
+	if err != nil {
+		return n, err
+	}
+	link, err := net.InterfaceByName(tap)
+	if err != nil {
+		return n, err
+	}
+	n = boot.NIC{Addr: guest.As4(), Gateway: guest.Prev().As4(), MTU: uint16(link.MTU)}
+	copy(n.MAC[:], own)
+	copy(n.GatewayMAC[:], link.HardwareAddr)
+	return n, nil
+}
+
+func run(ctx context.Context, kind string, s *tender.Spec) (tender.Exit, error) {
+	t, err := tenderOf(ctx, kind)
+	if err != nil {
+		return tender.Exit{}, err
+	}
+	i, err := t.Start(ctx, s)
+	if err != nil {
+		return tender.Exit{}, err
+	}
+	e, err := i.Wait(ctx)
+	if ctx.Err() != nil {
+		i.Kill()
+		e, err = i.Wait(context.Background())
+	}
+	return e, err
+}
+
+func tenderOf(ctx context.Context, kind string) (tender.Tender, error) {
+	if kind == "process" {
+		return process.New()
+	}
+	jail, err := os.MkdirTemp("", "dew-bench-")
+	if err != nil {
+		return nil, err
+	}
+	return qemu.Find(ctx, jail)
+}
