@@ -36,6 +36,39 @@ func (u *UDP) Receive(p []byte, flags int) (n, full int, from Addr, err syscall.
 	return 0, 0, Addr{}, syscall.ENOSYS
 }
 
+// Meta is what came with a datagram besides its bytes.
+type Meta struct {
+	From Addr
+	To   [4]byte // what it was sent to: tells which of the guest's addresses
+	TTL  uint8
+	TOS  uint8 // with the ECN bits as they came
+}
+
+// ReceiveMeta is Receive that tells all that came (IP_PKTINFO, IP_RECVTTL,
+// IP_RECVTOS).
+func (u *UDP) ReceiveMeta(p []byte, flags int) (n, full int, m Meta, err syscall.Errno) {
+	n, full, m.From, err = u.Receive(p, flags)
+	return n, full, m, err
+}
+
+// Hints are what one datagram differs in from its endpoint's options. The zero
+// value is no difference.
+type Hints struct {
+	From   [4]byte // source address, one of the guest's; zero: the endpoint's
+	TTL    uint8   // 0: the endpoint's
+	TOS    uint8   // with the ECN bits; counts if HasTOS
+	HasTOS bool
+}
+
+// SendHints is SendTo, or Send when to is the zero Addr, with hints. EINVAL for
+// a source that is not the guest's.
+func (u *UDP) SendHints(p []byte, to Addr, h Hints, flags int) (int, syscall.Errno) {
+	if to == (Addr{}) {
+		return u.Send(p, flags)
+	}
+	return u.SendTo(p, to, flags)
+}
+
 // Shutdown is shutdown(2); ENOTCONN when not connected.
 func (u *UDP) Shutdown(how int) syscall.Errno { return syscall.ENOSYS }
 
