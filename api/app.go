@@ -423,7 +423,7 @@ func (c *call) env(a *cf.App) (obj, error) {
 		if err != nil {
 			return nil, err
 		}
-		uris = append(uris, address(r, d))
+		uris = append(uris, r.Address(d))
 	}
 	vcap := obj{"cf_api": c.url, "application_id": a.GUID, "application_name": a.Name, "name": a.Name, "space_id": s.GUID, "space_name": s.Name,
 		"organization_id": o.GUID, "organization_name": o.Name, "application_uris": uris, "uris": uris, "users": nil, "limits": obj{"fds": 16384}}

@@ -102,7 +102,7 @@ func (c *call) exportRoutes(a *cf.App) ([]exportedRoute, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, exportedRoute{address(r, d), to.Protocol, r.Options})
+		out = append(out, exportedRoute{r.Address(d), to.Protocol, r.Options})
 	}
 	return out, err
 }

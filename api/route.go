@@ -309,15 +309,8 @@ func showRoute(c *call, r *cf.Route) (obj, error) {
 	if options == nil {
 		options = map[string]string{}
 	}
-	return c.described(&r.Meta, "routes", obj{"host": r.Host, "path": r.Path, "port": nil, "protocol": "http", "url": address(r, d), "options": options,
+	return c.described(&r.Meta, "routes", obj{"host": r.Host, "path": r.Path, "port": nil, "protocol": "http", "url": r.Address(d), "options": options,
 		"destinations": destinations, "relationships": obj{"space": toOne(r.SpaceGUID), "domain": toOne(r.DomainGUID)}}), err
-}
-
-func address(r *cf.Route, d *cf.Domain) string {
-	if r.Host == "" {
-		return d.Name + r.Path
-	}
-	return r.Host + "." + d.Name + r.Path
 }
 
 func (c *call) destinations(r *cf.Route) ([]obj, error) {
@@ -371,7 +364,7 @@ var hostForm = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-
 // goodRoute checks what a route may be called on its domain.
 func goodRoute(r *cf.Route, d *cf.Domain) error {
 	switch {
-	case len(address(r, d)) > 253+128 || len(r.Host)+len(d.Name) > 252:
+	case len(r.Address(d)) > 253+128 || len(r.Host)+len(d.Name) > 252:
 		return unprocessable("Host combined with domain name must be no more than 253 characters")
 	case !hostForm.MatchString(r.Host):
 		return unprocessable("Host must be either \"*\" or contain only alphanumeric characters, \"_\", or \"-\"")

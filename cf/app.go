@@ -38,21 +38,27 @@ type HealthCheck struct {
 	Endpoint          string `json:"endpoint,omitempty"`
 }
 
-// Process is one sort of instance of an app. LogRate -1 is unlimited.
+// Process is one sort of instance of an app. LogRate -1 is unlimited. Its
+// settings are wishes for the next start; what runs now is Launch.
 type Process struct {
 	Meta
-	AppGUID        string      `json:"app_guid"`
-	SpaceGUID      string      `json:"space_guid"`
-	Type           string      `json:"type"`
-	Command        *string     `json:"command"`
-	Instances      int         `json:"instances"`
-	MemoryMB       int         `json:"memory_in_mb"`
-	DiskMB         int         `json:"disk_in_mb"`
-	LogRate        int64       `json:"log_rate_limit"`
-	Health         HealthCheck `json:"health_check"`
-	Readiness      HealthCheck `json:"readiness_health_check"`
-	DeploymentGUID string      `json:"deployment_guid,omitempty"`
-	Version        string      `json:"version"`
+	AppGUID   string      `json:"app_guid"`
+	SpaceGUID string      `json:"space_guid"`
+	Type      string      `json:"type"`
+	Command   *string     `json:"command"`
+	Instances int         `json:"instances"`
+	MemoryMB  int         `json:"memory_in_mb"`
+	DiskMB    int         `json:"disk_in_mb"`
+	LogRate   int64       `json:"log_rate_limit"`
+	Health    HealthCheck `json:"health_check"`
+	Readiness HealthCheck `json:"readiness_health_check"`
+	// DeploymentGUID is set on the process that a deployment brings up beside
+	// the one of the same type that it replaces.
+	DeploymentGUID string `json:"deployment_guid,omitempty"`
+	// Version is new at each start: instances of another version are replaced.
+	Version string `json:"version"`
+	// Launch is nil until the app was started once.
+	Launch *Launch `json:"launch,omitempty"`
 }
 
 func (*Process) Noun() Noun { return "processes" }
@@ -106,6 +112,7 @@ type Droplet struct {
 	Stack        string            `json:"stack"`
 	Checksum     string            `json:"checksum,omitempty"`
 	ProcessTypes map[string]string `json:"process_types,omitempty"`
+	Builder      string            `json:"builder,omitempty"` // toolchain that made it, for people to read
 }
 
 func (*Droplet) Noun() Noun { return "droplets" }
@@ -114,21 +121,42 @@ func (d *Droplet) Keys() Keys {
 }
 
 // Deployment replaces an app's instances without stopping all of them.
+//
+// The API makes it together with its new web process (Process.DeploymentGUID)
+// and moves it by wishes only: ACTIVE/DEPLOYING at the start and after
+// continue, ACTIVE/CANCELING after cancel, FINALIZED/SUPERSEDED when another
+// one takes over, whose new process then stands beside what this one left.
+// The runtime moves instances between the processes, pauses a canary
+// (ACTIVE/PAUSED), and ends it: DEPLOYED takes the old web process away and
+// clears the new one's DeploymentGUID; CANCELED takes the new one away.
 type Deployment struct {
 	Meta
-	AppGUID         string `json:"app_guid"`
-	SpaceGUID       string `json:"space_guid"`
-	Strategy        string `json:"strategy"`
-	Status          string `json:"status_value"`  // ACTIVE or FINALIZED
-	Reason          string `json:"status_reason"` // DEPLOYING, PAUSED, CANCELING, DEPLOYED, CANCELED, SUPERSEDED
-	DropletGUID     string `json:"droplet_guid"`
-	PreviousDroplet string `json:"previous_droplet_guid,omitempty"`
-	RevisionGUID    string `json:"revision_guid,omitempty"`
-	MaxInFlight     int    `json:"max_in_flight"`
-	WebInstances    *int   `json:"web_instances,omitempty"`
-	CanarySteps     []int  `json:"canary_steps,omitempty"`
-	CanaryStep      int    `json:"canary_step,omitempty"`
+	AppGUID          string    `json:"app_guid"`
+	SpaceGUID        string    `json:"space_guid"`
+	Strategy         string    `json:"strategy"`      // rolling, canary or recreate
+	Status           string    `json:"status_value"`  // ACTIVE or FINALIZED
+	Reason           string    `json:"status_reason"` // DEPLOYING, PAUSED, CANCELING, DEPLOYED, CANCELED, SUPERSEDED
+	ChangedAt        time.Time `json:"changed_at"`    // when Status or Reason last changed
+	Error            string    `json:"error,omitempty"`
+	DropletGUID      string    `json:"droplet_guid"`
+	PreviousDroplet  string    `json:"previous_droplet_guid,omitempty"`
+	RevisionGUID     string    `json:"revision_guid,omitempty"`
+	RevisionVersion  int       `json:"revision_version,omitempty"`
+	PreviousRevision string    `json:"previous_revision_guid,omitempty"`
+	ProcessGUID      string    `json:"process_guid"` // the new web process
+	Original         int       `json:"original_instances"`
+	Target           int       `json:"target_instances"` // of the new web process at the end
+	MaxInFlight      int       `json:"max_in_flight"`
+	CanarySteps      []int     `json:"canary_steps,omitempty"` // weights in percent, rising; none: one instance, then pause
+	CanaryStep       int       `json:"canary_step,omitempty"`  // steps reached, from 1; written by the runtime
+	Continued        int       `json:"continued,omitempty"`    // steps that the user let it pass
 }
+
+// The states of a deployment.
+const (
+	Active    = "ACTIVE"
+	Finalized = "FINALIZED"
+)
 
 func (*Deployment) Noun() Noun { return "deployments" }
 func (d *Deployment) Keys() Keys {
@@ -146,6 +174,15 @@ type Revision struct {
 	Env         map[string]string  `json:"env,omitempty"`
 	Commands    map[string]*string `json:"commands,omitempty"`
 }
+
+// The wanted states of a task.
+const (
+	TaskPending   = "PENDING"
+	TaskRunning   = "RUNNING"
+	TaskCanceling = "CANCELING"
+	TaskSucceeded = "SUCCEEDED"
+	TaskFailed    = "FAILED"
+)
 
 func (*Revision) Noun() Noun { return "revisions" }
 func (r *Revision) Keys() Keys {
@@ -165,6 +202,9 @@ type Task struct {
 	DiskMB        int    `json:"disk_in_mb"`
 	DropletGUID   string `json:"droplet_guid"`
 	FailureReason string `json:"failure_reason,omitempty"`
+	LogRate       int64  `json:"log_rate_limit"`
+	User          string `json:"user,omitempty"` // who asked for it
+	Launch        Launch `json:"launch"`
 }
 
 func (*Task) Noun() Noun { return "tasks" }
@@ -214,29 +254,3 @@ type JobError struct {
 
 func (*Job) Noun() Noun   { return "jobs" }
 func (j *Job) Keys() Keys { return Keys{"state": j.State, "operation": j.Operation} }
-
-// DesiredLRP is what a process should be: so many instances of this droplet.
-type DesiredLRP struct {
-	ProcessGUID, Version string
-	AppGUID, SpaceGUID   string
-	Type, Command        string
-	DropletSHA256        string
-	Instances            int
-	MemoryMB, DiskMB     int
-	LogRate              int64
-	Env                  map[string]string
-	Health, Readiness    HealthCheck
-}
-
-// ActualLRP is what a cell says of one instance.
-type ActualLRP struct {
-	ProcessGUID, Version, InstanceGUID string
-	Index                              int
-	CellID                             string
-	State                              string // STARTING, RUNNING, CRASHED, STOPPING, DOWN
-	Routable                           bool
-	Since                              time.Time
-	Details                            string
-	CPU                                float64 // of one core
-	MemoryBytes, DiskBytes, LogRate    int64
-}

@@ -131,6 +131,14 @@ func (r *Route) Keys() Keys {
 	return Keys{"space_guid": ref(r.SpaceGUID), "domain_guid": ref(r.DomainGUID), "host": r.Host, "path": r.Path}
 }
 
+// Address is what people type: host.domain/path.
+func (r *Route) Address(d *Domain) string {
+	if r.Host == "" {
+		return d.Name + r.Path
+	}
+	return r.Host + "." + d.Name + r.Path
+}
+
 // Destination leads a route to the processes of an app. Port 0 is the app's own.
 type Destination struct {
 	Meta
@@ -184,38 +192,6 @@ func (b *GroupBinding) Keys() Keys {
 	return Keys{"group_guid": ref(b.GroupGUID), "space_guid": ref(b.SpaceGUID), "stage": b.Stage}
 }
 
-// ServiceInstance is something an app can be bound to.
-type ServiceInstance struct {
-	Meta
-	Name            string         `json:"name"`
-	SpaceGUID       string         `json:"space_guid"`
-	Type            string         `json:"type"` // user-provided or managed
-	Tags            []string       `json:"tags,omitempty"`
-	Credentials     map[string]any `json:"credentials,omitempty"`
-	SyslogDrainURL  string         `json:"syslog_drain_url,omitempty"`
-	RouteServiceURL string         `json:"route_service_url,omitempty"`
-}
-
-func (*ServiceInstance) Noun() Noun { return "service_instances" }
-func (s *ServiceInstance) Keys() Keys {
-	return Keys{"name": s.Name, "space_guid": ref(s.SpaceGUID), "type": s.Type}
-}
-
-// ServiceBinding gives an app, or a key, the credentials of a service instance.
-type ServiceBinding struct {
-	Meta
-	Name         string `json:"name,omitempty"`
-	Type         string `json:"type"` // app or key
-	AppGUID      string `json:"app_guid,omitempty"`
-	InstanceGUID string `json:"service_instance_guid"`
-	SpaceGUID    string `json:"space_guid"`
-}
-
-func (*ServiceBinding) Noun() Noun { return "service_bindings" }
-func (b *ServiceBinding) Keys() Keys {
-	return Keys{"name": b.Name, "type": b.Type, "app_guid": ref(b.AppGUID), "service_instance_guid": ref(b.InstanceGUID), "space_guid": ref(b.SpaceGUID)}
-}
-
 // Setting is one named choice of the operator: a feature flag or a group of
 // environment variables. Its guid is its name.
 type Setting struct {
@@ -261,6 +237,7 @@ func (*Client) Keys() Keys { return Keys{} }
 func Nouns() []Record {
 	return []Record{new(Quota), new(Organization), new(Space), new(User), new(Role), new(App), new(Process),
 		new(Package), new(Build), new(Droplet), new(Deployment), new(Revision), new(Task), new(Domain), new(DomainShare),
-		new(Route), new(Destination), new(SecurityGroup), new(GroupBinding), new(ServiceInstance), new(ServiceBinding),
+		new(Route), new(Destination), new(SecurityGroup), new(GroupBinding), new(ServiceBroker), new(ServiceOffering), new(ServicePlan), new(PlanVisibility),
+		new(ServiceInstance), new(ServiceBinding), new(ServiceWork),
 		new(AuditEvent), new(Job), new(Setting), new(Account), new(Client)}
 }
