@@ -147,9 +147,28 @@ type Deployment struct {
 	Original         int       `json:"original_instances"`
 	Target           int       `json:"target_instances"` // of the new web process at the end
 	MaxInFlight      int       `json:"max_in_flight"`
-	CanarySteps      []int     `json:"canary_steps,omitempty"` // weights in percent, rising; none: one instance, then pause
-	CanaryStep       int       `json:"canary_step,omitempty"`  // steps reached, from 1; written by the runtime
-	Continued        int       `json:"continued,omitempty"`    // steps that the user let it pass
+	// CanarySteps are weights in percent, rising; with none the only step is one
+	// instance. CanaryStep is the one to reach next, from 1. When it is reached
+	// the runtime pauses if Pausing, else it rolls on to the end; continue goes
+	// to the next step, or after the last clears Pausing.
+	CanarySteps []int `json:"canary_steps,omitempty"`
+	CanaryStep  int   `json:"canary_step,omitempty"`
+	Pausing     bool  `json:"pausing,omitempty"`
+}
+
+// CanaryTarget is how many instances the new web process has at the present
+// step, and how many the old ones may still have together.
+func (d *Deployment) CanaryTarget() (canary, original int) {
+	if len(d.CanarySteps) == 0 {
+		return 1, d.Original
+	}
+	wanted := min(d.Target, d.Original)
+	weight := d.CanarySteps[min(max(d.CanaryStep, 1), len(d.CanarySteps))-1]
+	canary = max(1, (wanted*weight+50)/100)
+	if weight == 100 {
+		return canary, 0
+	}
+	return canary, wanted - canary + 1
 }
 
 // The states of a deployment.

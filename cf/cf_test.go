@@ -58,3 +58,21 @@ func TestNounsAreDistinct(t *testing.T) {
 		}
 	}
 }
+
+func TestCanaryTarget(t *testing.T) {
+	for _, c := range []struct {
+		d                Deployment
+		canary, original int
+	}{
+		{Deployment{Original: 4, Target: 4}, 1, 4},
+		{Deployment{Original: 10, Target: 10, CanarySteps: []int{20, 50, 100}, CanaryStep: 1}, 2, 9},
+		{Deployment{Original: 10, Target: 10, CanarySteps: []int{20, 50, 100}, CanaryStep: 2}, 5, 6},
+		{Deployment{Original: 10, Target: 10, CanarySteps: []int{20, 50, 100}, CanaryStep: 3}, 10, 0},
+		{Deployment{Original: 2, Target: 2, CanarySteps: []int{1}}, 1, 2},
+		{Deployment{Original: 10, Target: 4, CanarySteps: []int{50}, CanaryStep: 9}, 2, 3},
+	} {
+		if canary, original := c.d.CanaryTarget(); canary != c.canary || original != c.original {
+			t.Errorf("%+v: %d new and %d old, want %d and %d", c.d, canary, original, c.canary, c.original)
+		}
+	}
+}
