@@ -237,7 +237,7 @@ func (*Client) Keys() Keys { return Keys{} }
 func Nouns() []Record {
 	return []Record{new(Quota), new(Organization), new(Space), new(User), new(Role), new(App), new(Process),
 		new(Package), new(Build), new(Droplet), new(Deployment), new(Revision), new(Task), new(Domain), new(DomainShare),
-		new(Route), new(Destination), new(SecurityGroup), new(GroupBinding), new(ServiceBroker), new(ServiceOffering), new(ServicePlan), new(PlanVisibility),
+		new(Route), new(Destination), new(SecurityGroup), new(GroupBinding), new(NetworkPolicy), new(ServiceBroker), new(ServiceOffering), new(ServicePlan), new(PlanVisibility),
 		new(ServiceInstance), new(ServiceBinding), new(ServiceWork),
 		new(AuditEvent), new(Job), new(Setting), new(Account), new(Client)}
 }

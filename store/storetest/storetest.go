@@ -211,6 +211,13 @@ func references(t *testing.T, s cf.Store) {
 	app := &cf.App{Name: "a", SpaceGUID: space.GUID, State: cf.Stopped}
 	insert(t, s, app)
 	insert(t, s, &cf.Process{AppGUID: app.GUID, SpaceGUID: space.GUID, Type: "web"})
+	policy := cf.NetworkPolicy{SourceGUID: app.GUID, DestinationGUID: app.GUID, Protocol: cf.TCP, StartPort: 8080, EndPort: 8090}
+	insert(t, s, &policy)
+	wantKind(t, s.Update(context.Background(), func(tx cf.Tx) error {
+		again := policy
+		again.Meta = cf.Meta{}
+		return tx.Insert(&again)
+	}), cf.Exists)
 	wantKind(t, s.Update(context.Background(), func(tx cf.Tx) error {
 		return tx.Insert(&cf.Space{Name: "t", OrgGUID: "none"})
 	}), cf.Conflict)
@@ -220,6 +227,13 @@ func references(t *testing.T, s cf.Store) {
 		n, err := tx.Count(new(cf.Process), cf.Query{})
 		if n != 0 {
 			t.Errorf("%d processes outlived their organization", n)
+		}
+		if err != nil {
+			return err
+		}
+		n, err = tx.Count(new(cf.NetworkPolicy), cf.Query{})
+		if n != 0 {
+			t.Errorf("%d network policies outlived their apps", n)
 		}
 		return err
 	})
