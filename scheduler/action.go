@@ -97,7 +97,7 @@ func (a Rolled) String() string {
 	case d.Paused:
 		state = "paused"
 	}
-	return fmt.Sprintf("deployment %s: %s step=%d up=%d crashed=%d", d.GUID, state, d.Reached, d.Up, d.Down)
+	return fmt.Sprintf("deployment %s: %s step=%d up=%d crashed=%d", d.GUID, state, d.Step, d.Up, d.Down)
 }
 
 func (a Finished) String() string {

@@ -33,7 +33,7 @@ func (s *State) roll() {
 }
 
 func same(a, b *Deployment) bool {
-	return a.Paused == b.Paused && a.Reached == b.Reached && a.Up == b.Up && a.Down == b.Down
+	return a.Paused == b.Paused && a.Up == b.Up && a.Down == b.Down
 }
 
 // count tells how many instances of a process serve, and how many of its slots
@@ -77,19 +77,10 @@ func rankOld(l *LRP) int {
 // goal is how many instances the new process should reach before the
 // deployment pauses or is done, and how many the old ones may keep meanwhile.
 func (d *Deployment) goal() (n, old int, pauses bool) {
-	if d.Strategy != "canary" || d.Continued >= max(1, len(d.Steps)) {
+	if d.Strategy != "canary" || !d.Pausing {
 		return d.Target, 0, false
 	}
-	if len(d.Steps) == 0 {
-		return min(1, d.Target), d.Original, true
-	}
-	weight := d.Steps[d.Continued]
-	n = min(max(1, (d.Target*weight+50)/100), d.Target)
-	old = d.Target - n + 1 // one more in all while the canary is looked at
-	if weight >= 100 {
-		old = 0
-	}
-	return n, old, true
+	return min(d.Canary, d.Target), d.Keep, true
 }
 
 func (s *State) rollOn(d *Deployment, n *LRP) {
@@ -115,7 +106,7 @@ func (s *State) rollOn(d *Deployment, n *LRP) {
 		return
 	}
 	if pauses {
-		d.Paused, d.Reached = true, d.Continued+1
+		d.Paused = true
 		return
 	}
 	if total(olds) == 0 {

@@ -67,8 +67,8 @@ func (e Undesire) apply(s *State) { delete(s.LRPs, e.Process) }
 func (e Deploy) apply(s *State) {
 	d := e.Deployment
 	if known := s.Deployments[d.GUID]; known != nil {
-		d.Paused, d.Reached, d.Down, d.Up = known.Paused, known.Reached, known.Down, known.Up
-		if d.Continued != known.Continued || d.Canceling != known.Canceling {
+		d.Paused, d.Up, d.Down = known.Paused, known.Up, known.Down
+		if d.Step != known.Step || d.Pausing != known.Pausing || d.Canceling != known.Canceling {
 			d.Paused = false
 		}
 	}

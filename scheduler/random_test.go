@@ -229,7 +229,7 @@ func (w *world) deploy() {
 			w.begin(l, original)
 			return
 		default:
-			next.Continued++
+			next.next()
 		}
 		w.step(Deploy{next})
 		return
@@ -242,11 +242,18 @@ func (w *world) begin(l *LRP, original int) {
 	p := fmt.Sprint(l.App, "-", w.serial)
 	w.bad[p] = w.r.IntN(4) == 0
 	d := Deployment{GUID: fmt.Sprint("d", w.serial), App: l.App, New: p, Strategy: []string{"rolling", "canary", "recreate"}[w.r.IntN(3)],
-		Target: original, Original: original, MaxInFlight: 1 + w.r.IntN(3)}
-	if w.r.IntN(2) == 0 {
-		d.Steps = []int{20, 60}
-	}
+		Target: original, Original: original, MaxInFlight: 1 + w.r.IntN(3),
+		Canary: 1, Keep: original, Step: 1, Pausing: true}
 	w.step(Desire{LRP{Process: p, App: l.App, Type: web, Version: "v", Interim: true, MemoryMB: l.MemoryMB, DiskMB: 100}}, Deploy{d})
+}
+
+// next is what the API makes of "continue".
+func (d *Deployment) next() {
+	if d.Step == 1 && d.Target > 3 {
+		d.Step, d.Canary, d.Keep = 2, d.Target/2, d.Target-d.Target/2+1
+	} else {
+		d.Pausing = false
+	}
 }
 
 func (w *world) task() {
@@ -391,7 +398,7 @@ func (w *world) calm() {
 	}
 	for _, d := range w.s.Deployments {
 		next := *d
-		next.Continued = 10
+		next.Pausing = false
 		w.step(Deploy{next})
 	}
 	for round := 0; round < 400 && !w.settled(); round++ {
@@ -437,14 +444,14 @@ func TestDeploymentsKeepServing(t *testing.T) {
 		w.quiet = true
 		w.cellsWork(100)
 		strategy := []string{"rolling", "canary"}[seed%2]
-		d := Deployment{GUID: "d", App: "app", New: "new", Strategy: strategy, Target: target, Original: n, MaxInFlight: flight}
+		d := Deployment{GUID: "d", App: "app", New: "new", Strategy: strategy, Target: target, Original: n, MaxInFlight: flight, Canary: 1, Keep: n, Step: 1, Pausing: true}
 		w.step(Desire{LRP{Process: "new", App: "app", Type: web, Interim: true, MemoryMB: 10}}, Deploy{d})
 		for round := 0; len(w.s.Deployments) > 0; round++ {
 			if round > 1000 {
 				t.Fatalf("seed %d: the deployment does not end:\n%s", seed, tail(w.trace.String()))
 			}
 			if w.s.Deployments["d"].Paused {
-				d.Continued++
+				d.next()
 				w.step(Deploy{d})
 			}
 			w.pass(time.Second)

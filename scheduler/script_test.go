@@ -136,7 +136,8 @@ func (st *stage) command(words []string) {
 		st.step(Restart{name, index})
 	case "deploy":
 		st.step(Deploy{Deployment{GUID: name, App: a["app"], New: a["new"], Strategy: a.text("strategy", "rolling"), Target: a.number(st.t, "target", 1), Original: a.number(st.t, "original", 1),
-			MaxInFlight: a.number(st.t, "flight", 1), Steps: numbers(a["steps"]), Continued: a.number(st.t, "continued", 0), Canceling: has("canceling")}})
+			MaxInFlight: a.number(st.t, "flight", 1), Canary: a.number(st.t, "canary", 1), Keep: a.number(st.t, "keep", 1),
+			Step: a.number(st.t, "step", 0), Pausing: has("pausing"), Canceling: has("canceling")}})
 	case "undeploy":
 		st.step(Undeploy{name})
 	case "task":
@@ -162,15 +163,6 @@ func (st *stage) command(words []string) {
 }
 
 var phases = map[string]Phase{"starting": Starting, "running": Running, "ended": Ended}
-
-func numbers(list string) []int {
-	var out []int
-	for _, w := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
-		n, _ := strconv.Atoi(w)
-		out = append(out, n)
-	}
-	return out
-}
 
 func (st *stage) guid(name string) string {
 	for guid, n := range st.names {

@@ -83,11 +83,11 @@ type Deployment struct {
 	Target         int    // instances of New at the end
 	Original       int    // instances of the old process, to go back to
 	MaxInFlight    int    // instances of New that may be starting at a time
-	Steps          []int  // of a canary, weights in percent
-	Continued      int    // steps that were let pass
+	Canary, Keep   int    // at the present step: instances of New, and how many the old ones keep
+	Step           int    // of a canary, from 1
+	Pausing        bool   // it pauses when the step is reached
 	Canceling      bool
 	Paused         bool // written by Step
-	Reached        int  // step of a canary, from 1; written by Step
 	Up, Down       int  // instances of New that serve, and that crashed; written by Step
 }
 
