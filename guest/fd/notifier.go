@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/dewpaas/dew/guest/host"
@@ -142,12 +143,27 @@ func (w *waiter) Wake(e Events) {
 }
 
 // Wait blocks until the file has one of the events, or has failed or hung up.
-func Wait(f Pollable, events Events) {
+func Wait(f Pollable, events Events) { WaitFor(f, events, 0) }
+
+// WaitFor is Wait that gives up after a time, 0 for never. It returns false
+// when it gave up.
+func WaitFor(f Pollable, events Events, limit time.Duration) bool {
 	w := &waiter{events, make(chan struct{}, 1)}
 	n := f.Notifier()
 	n.Watch(w)
 	defer n.Unwatch(w)
-	for f.Ready()&(events|Failed|HungUp) == 0 {
-		<-w.ready
+	var end <-chan time.Time
+	if limit > 0 {
+		t := time.NewTimer(limit)
+		defer t.Stop()
+		end = t.C
 	}
+	for f.Ready()&(events|Failed|HungUp) == 0 {
+		select {
+		case <-w.ready:
+		case <-end:
+			return false
+		}
+	}
+	return true
 }

@@ -1,6 +1,9 @@
 package fd
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 // Socket is a File that package guest/syscall answers the socket calls with.
 // Whatever the program's memory layout asks of a call (sockaddr lengths, msghdr,
@@ -40,4 +43,35 @@ type Socket interface {
 	// Option is getsockopt(2): it fills value and returns how many bytes count.
 	// SO_TYPE, SO_DOMAIN, SO_PROTOCOL and SO_ERROR must be known to every family.
 	Option(level, name int, value []byte) (int, syscall.Errno)
+}
+
+// Messenger is a Socket that has more to tell about a message than its bytes
+// and its sender, or can be told more: control messages, laid out as cmsg(3)
+// has them, 8-byte aligned, native byte order.
+type Messenger interface {
+	// SendMessage is Send with control messages, nil for none.
+	SendMessage(p, addr, control []byte, flags int) (int, syscall.Errno)
+	// ReceiveMessage is Receive, and writes into control the control messages
+	// that the program asked for: controlLen bytes of it, MSG_CTRUNC in got
+	// where one did not fit.
+	ReceiveMessage(p, addr, control []byte, flags int) (n, addrLen, controlLen, got int, err syscall.Errno)
+}
+
+// Controller is a Socket that answers ioctl(2) beyond what all files do. arg is
+// the structure that the request works on; ENOTTY for an unknown one.
+type Controller interface {
+	Control(request uint32, arg []byte) syscall.Errno
+}
+
+// Patient is a Socket whose blocking calls give up after a time (SO_RCVTIMEO,
+// SO_SNDTIMEO). Zero is never.
+type Patient interface {
+	Patience() (receive, send time.Duration)
+}
+
+// Gatherer is a stream that takes pieces one by one and does not send a packet
+// for each.
+type Gatherer interface {
+	// WriteMore is Write; more tells that another piece follows at once.
+	WriteMore(p []byte, more bool) (int, syscall.Errno)
 }

@@ -1,6 +1,7 @@
 package syscall
 
 import (
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -33,8 +34,8 @@ func (s socketRef) sendMessage(m *syscall.Msghdr, flags int) (int, syscall.Errno
 	if err := v.check(); err != 0 {
 		return 0, err
 	}
-	if err := checkControl(m); err != 0 {
-		return 0, err
+	if m.Controllen > maxControl {
+		return 0, syscall.ENOBUFS
 	}
 	var addr []byte
 	if m.Name != nil {
@@ -43,18 +44,66 @@ func (s socketRef) sendMessage(m *syscall.Msghdr, flags int) (int, syscall.Errno
 			return 0, err
 		}
 	}
+	control := m.Control != nil && m.Controllen > 0
+	if messenger, ok := s.Socket.(fd.Messenger); ok && control {
+		return s.sendControlled(messenger, m, v, addr, flags)
+	}
+	if control && sendsRights(m) {
+		return 0, syscall.EOPNOTSUPP
+	}
+	return s.sendVector(v, addr, flags)
+}
+
+// maxControl is net.core.optmem_max, in bytes.
+const maxControl = 128 << 10
+
+// sendVector sends the pieces as one message, or on a stream as far as they go.
+func (s socketRef) sendVector(v vector, addr []byte, flags int) (int, syscall.Errno) {
 	switch {
 	case v.n == 0:
 		return s.send(nil, addr, flags)
 	case v.n == 1:
 		return s.send(v.bytes(0), addr, flags)
+	case v.size() > bounceSize && !s.isStream():
+		return 0, syscall.EMSGSIZE
 	}
 	buf := bounce.Get().(*[bounceSize]byte)
 	defer bounce.Put(buf)
-	if v.size() > bounceSize && !s.isStream() {
+	done, total := 0, v.size()
+	for {
+		k := v.gather(buf[:], done)
+		more := 0
+		if done+k < total {
+			more = msgMore
+		}
+		n, err := s.send(buf[:k], addr, flags|more)
+		done += n
+		if err != 0 && done == 0 {
+			return 0, err
+		}
+		if err != 0 || n < k || done == total {
+			return done, 0
+		}
+	}
+}
+
+// msgMore is MSG_MORE.
+const msgMore = 0x8000
+
+// sendControlled sends one message with control messages.
+func (s socketRef) sendControlled(messenger fd.Messenger, m *syscall.Msghdr, v vector, addr []byte, flags int) (int, syscall.Errno) {
+	if v.size() > bounceSize {
 		return 0, syscall.EMSGSIZE
 	}
-	return s.send(buf[:v.gather(buf[:], 0)], addr, flags)
+	buf := bounce.Get().(*[bounceSize]byte)
+	defer bounce.Put(buf)
+	k := v.gather(buf[:], 0)
+	for {
+		n, err := messenger.SendMessage(buf[:k], addr, unsafe.Slice(m.Control, m.Controllen), flags)
+		if !s.again(err, flags, fd.Writable) {
+			return n, err
+		}
+	}
 }
 
 func (s socketRef) isStream() bool {
@@ -63,17 +112,14 @@ func (s socketRef) isStream() bool {
 	return err == 0 && typ[0] == syscall.SOCK_STREAM
 }
 
-// checkControl refuses to send descriptors or credentials: there is no other
-// process. Hints of the network layers (source address, ECN) are not looked at.
-func checkControl(m *syscall.Msghdr) syscall.Errno {
-	if m.Control == nil || m.Controllen < syscall.SizeofCmsghdr {
-		return 0
+// sendsRights tells whether a message would pass descriptors: there is no other
+// process that could get them.
+func sendsRights(m *syscall.Msghdr) bool {
+	if m.Controllen < syscall.SizeofCmsghdr {
+		return false
 	}
 	h := (*syscall.Cmsghdr)(unsafe.Pointer(m.Control))
-	if h.Level == syscall.SOL_SOCKET && h.Type == syscall.SCM_RIGHTS {
-		return syscall.EOPNOTSUPP
-	}
-	return 0
+	return h.Level == syscall.SOL_SOCKET && h.Type == syscall.SCM_RIGHTS
 }
 
 func recvmsg(c Call) (uintptr, syscall.Errno) {
@@ -94,29 +140,47 @@ func (s socketRef) receiveMessage(m *syscall.Msghdr, flags int) (int, syscall.Er
 	if err := v.check(); err != 0 {
 		return 0, err
 	}
-	var addr [maxAddress]byte
+	name := addresses.Get().(*[maxAddress]byte)
+	defer addresses.Put(name)
 	var n, full, got int
 	var err syscall.Errno
-	switch {
-	case v.n == 1:
-		n, full, got, err = s.receive(v.bytes(0), addr[:], flags)
-	default:
+	controlLen := 0
+	receive := func(p []byte) {
+		messenger, ok := s.Socket.(fd.Messenger)
+		if !ok || m.Control == nil || m.Controllen == 0 {
+			n, full, got, err = s.receive(p, name[:], flags)
+			return
+		}
+		for {
+			control := unsafe.Slice(m.Control, min(m.Controllen, maxControl))
+			n, full, controlLen, got, err = messenger.ReceiveMessage(p, name[:], control, flags)
+			if !s.again(err, flags, fd.Readable) {
+				return
+			}
+		}
+	}
+	if v.n == 1 {
+		receive(v.bytes(0))
+	} else {
 		buf := bounce.Get().(*[bounceSize]byte)
 		defer bounce.Put(buf)
-		n, full, got, err = s.receive(buf[:min(v.size(), bounceSize)], addr[:], flags)
+		receive(buf[:min(v.size(), bounceSize)])
 		v.scatter(buf[:min(n, v.size(), bounceSize)], 0)
 	}
 	if err != 0 {
 		return 0, err
 	}
 	if m.Name != nil {
-		copy(unsafe.Slice(m.Name, int(min(m.Namelen, maxAddress))), addr[:min(full, maxAddress)])
+		copy(unsafe.Slice(m.Name, int(min(m.Namelen, maxAddress))), name[:min(full, maxAddress)])
 		m.Namelen = uint32(full)
 	}
-	m.Controllen = 0
+	m.Controllen = uint64(controlLen)
 	m.Flags = int32(got)
 	return n, 0
 }
+
+// addresses is room for a sender's address.
+var addresses = sync.Pool{New: func() any { return new([maxAddress]byte) }}
 
 // sendmmsg and recvmmsg stop at the first message that does not go; a timeout
 // of recvmmsg is not looked at.

@@ -3,6 +3,7 @@ package syscall
 import (
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/dewpaas/dew/guest/fd"
@@ -47,13 +48,24 @@ func writeFile(r fd.Ref, p []byte, off int64) (int, syscall.Errno) {
 	}
 }
 
-// wait blocks until the file is ready; false for a file that cannot be waited for.
+// wait blocks until the file is ready; false for a file that cannot be waited
+// for, or that will not be waited for any longer.
 func wait(r fd.Ref, e fd.Events) bool {
 	p, ok := r.File.(fd.Pollable)
-	if ok {
-		fd.Wait(p, e)
+	return ok && fd.WaitFor(p, e, patience(r.File, e))
+}
+
+// patience is how long a call waits for a file, 0 for ever.
+func patience(f fd.File, e fd.Events) time.Duration {
+	p, ok := f.(fd.Patient)
+	if !ok {
+		return 0
 	}
-	return ok
+	receive, send := p.Patience()
+	if e == fd.Readable {
+		return receive
+	}
+	return send
 }
 
 func count(n int, err syscall.Errno) (uintptr, syscall.Errno) { return uintptr(n), err }
@@ -201,6 +213,9 @@ func writeVector(c *Call, off int64) (uintptr, syscall.Errno) {
 	if v.n == 1 {
 		return count(writeFile(r, v.bytes(0), off))
 	}
+	if g, ok := r.File.(fd.Gatherer); ok && off == fd.AtPosition {
+		return count(writePieces(r, g, v))
+	}
 	buf := bounce.Get().(*[bounceSize]byte)
 	defer bounce.Put(buf)
 	done, total := 0, v.size()
@@ -218,6 +233,28 @@ func writeVector(c *Call, off int64) (uintptr, syscall.Errno) {
 			return uintptr(done), 0
 		}
 	}
+}
+
+// writePieces writes to a stream that gathers by itself.
+func writePieces(r fd.Ref, g fd.Gatherer, v vector) (int, syscall.Errno) {
+	done, total := 0, v.size()
+	for i := range v.n {
+		for begin := done; done < begin+int(v.piece(i).Len); {
+			p := v.bytes(i)[done-begin:]
+			n, err := g.WriteMore(p, done+len(p) < total)
+			done += n
+			if err == 0 && n == len(p) {
+				continue
+			}
+			if err != 0 && err != syscall.EAGAIN || r.NonBlocking() || !wait(r, fd.Writable) {
+				if done > 0 {
+					return done, 0
+				}
+				return 0, err
+			}
+		}
+	}
+	return done, 0
 }
 
 func readVector(c *Call, off int64) (uintptr, syscall.Errno) {

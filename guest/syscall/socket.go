@@ -51,13 +51,19 @@ func (c *Call) socket() (socketRef, syscall.Errno) {
 	return socketRef{s, r}, 0
 }
 
-// again waits after EAGAIN where the call may block, and tells whether to repeat it.
+// again waits after EAGAIN where the call may block, and tells whether to
+// repeat it.
 func (s socketRef) again(err syscall.Errno, flags int, e fd.Events) bool {
 	if err != syscall.EAGAIN || flags&syscall.MSG_DONTWAIT != 0 || s.ref.NonBlocking() {
 		return false
 	}
-	fd.Wait(s.Socket, e)
-	return true
+	return s.wait(e)
+}
+
+// wait blocks for as long as the socket's options allow; false when the time
+// is over.
+func (s socketRef) wait(e fd.Events) bool {
+	return fd.WaitFor(s.Socket, e, patience(s.Socket, e))
 }
 
 // address copies the sockaddr at argument n, whose length is argument n+1. It
@@ -100,7 +106,9 @@ func connect(c Call) (uintptr, syscall.Errno) {
 	if err != syscall.EINPROGRESS || s.ref.NonBlocking() {
 		return 0, err
 	}
-	fd.Wait(s.Socket, fd.Writable)
+	if !s.wait(fd.Writable) {
+		return 0, syscall.EINPROGRESS // socket(7), SO_SNDTIMEO
+	}
 	var code [4]byte
 	if _, err := s.Option(syscall.SOL_SOCKET, syscall.SO_ERROR, code[:]); err != 0 {
 		return 0, err
@@ -261,11 +269,12 @@ func sendto(c Call) (uintptr, syscall.Errno) {
 	return count(s.send(p, addr, c.int(3)))
 }
 
+// sockaddr is where a message goes to. Sockets look at it and do not keep it.
 func sockaddr(p unsafe.Pointer, length int) ([]byte, syscall.Errno) {
 	if length < 0 || length > maxAddress {
 		return nil, syscall.EINVAL
 	}
-	return append([]byte(nil), unsafe.Slice((*byte)(p), length)...), 0
+	return unsafe.Slice((*byte)(p), length), 0
 }
 
 // send sends all of p where the descriptor blocks.
@@ -296,7 +305,8 @@ func recvfrom(c Call) (uintptr, syscall.Errno) {
 	if err != 0 {
 		return 0, err
 	}
-	var buf [maxAddress]byte
+	buf := addresses.Get().(*[maxAddress]byte)
+	defer addresses.Put(buf)
 	n, full, _, err := s.receive(p, buf[:], c.int(3))
 	if err != 0 {
 		return 0, err
@@ -310,11 +320,21 @@ func recvfrom(c Call) (uintptr, syscall.Errno) {
 	})
 }
 
+// receive receives once, or, with MSG_WAITALL on a stream, until p is full.
 func (s socketRef) receive(p, addr []byte, flags int) (n, addrLen, got int, err syscall.Errno) {
+	all := flags&syscall.MSG_WAITALL != 0 && flags&syscall.MSG_PEEK == 0 && s.isStream()
+	done := 0
 	for {
-		n, addrLen, got, err = s.Receive(p, addr, flags)
-		if !s.again(err, flags, fd.Readable) {
-			return
+		n, addrLen, got, err = s.Receive(p[done:], addr, flags)
+		if err == 0 {
+			done += n
+		}
+		switch {
+		case s.again(err, flags, fd.Readable):
+		case err != 0 && done > 0:
+			return done, addrLen, got, 0
+		case err != 0 || n == 0 || !all || done >= len(p):
+			return done, addrLen, got, err
 		}
 	}
 }
