@@ -17,11 +17,19 @@ need_go() {
 	}
 }
 
+# have PROGRAM: also where Debian keeps programs that are not on everybody's path.
+have() {
+	for path in "$(command -v "$1")" "/usr/sbin/$1" /usr/lib/postgresql/*/bin/"$1"; do
+		[ ! -x "$path" ] || return 0
+	done
+	return 1
+}
+
 # packages PROGRAM=PACKAGE ...: installs the packages whose program is missing.
 packages() {
 	missing=
 	for pair in "$@"; do
-		command -v "${pair%%=*}" >/dev/null || [ -x "/usr/sbin/${pair%%=*}" ] || missing="$missing ${pair#*=}"
+		have "${pair%%=*}" || missing="$missing ${pair#*=}"
 	done
 	[ -n "$missing" ] || return 0
 	if [ "$(id -u)" != 0 ]; then
@@ -31,8 +39,17 @@ packages() {
 	fi
 	say "installing with apt-get:$missing"
 	apt-get update -q >/dev/null
+	# RUNLEVEL=1: a package's service (PostgreSQL's) is not started, since tests start their own.
 	# shellcheck disable=SC2086 # a list of packages
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null
+	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null
+}
+
+# pebble is a certificate authority that speaks ACME, for the tests of router/acme.
+pebble() {
+	[ -z "${PEBBLE:-}" ] || return 0
+	cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/dew/tools
+	export PEBBLE="$cache/pebble"
+	[ -x "$PEBBLE" ] || GOBIN="$cache" go install github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3
 }
 
 demo() {
@@ -51,7 +68,8 @@ check() {
 
 run_tests() {
 	need_go
-	packages qemu-system-x86_64=qemu-system-x86 nft=nftables
+	packages qemu-system-x86_64=qemu-system-x86 nft=nftables initdb=postgresql
+	pebble
 	check
 	go test -json -timeout 20m "${@:-./...}" | go run ./tests/summary
 }
