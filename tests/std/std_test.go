@@ -15,6 +15,7 @@ import (
 
 	"github.com/dewpaas/dew/abi/boot"
 	"github.com/dewpaas/dew/abi/image"
+	"github.com/dewpaas/dew/stager/goroot"
 	"github.com/dewpaas/dew/tender"
 	"github.com/dewpaas/dew/tender/process"
 )
@@ -42,12 +43,12 @@ func TestStandardLibraryInsideAGuest(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	root := newRoot(t)
+	root := shadow(t)
 	skip := leftOut(t)
 	for _, pkg := range []string{"os", "io/fs", "path/filepath", "os/signal"} {
 		t.Run(pkg, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")
-			build(t, root, filepath.Join(root, "src"), "test", "-c", "-o", program, "./"+pkg)
+			build(t, root, filepath.Join(root.Dir, "src"), "test", "-c", "-o", program, "./"+pkg)
 			args := []string{"-test.short", "-test.timeout=90s"}
 			if len(skip[pkg]) > 0 {
 				args = append(args, "-test.skip=^("+strings.Join(skip[pkg], "|")+")$")
@@ -64,14 +65,28 @@ func TestPointersWhileStacksMove(t *testing.T) {
 	}
 	program := filepath.Join(t.TempDir(), "program")
 	dir, _ := filepath.Abs("../guests/pointers")
-	build(t, newRoot(t), dir, "build", "-o", program, ".")
+	build(t, shadow(t), dir, "build", "-o", program, ".")
 	runGuest(t, td, program, "/", nil, []string{"-rounds=20"})
 }
 
-func build(t *testing.T, root, dir string, args ...string) {
-	cmd := exec.Command(filepath.Join(root, "bin/go"), args...)
+// shadow is the standard library as droplets are built with it, kept for the
+// next run beside the go command's own cache.
+func shadow(t *testing.T) *goroot.Root {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = t.TempDir()
+	}
+	r, err := goroot.Open(t.Context(), filepath.Join(cache, "dew", "goroot"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func build(t *testing.T, root *goroot.Root, dir string, args ...string) {
+	cmd := exec.Command(root.Go(), args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOROOT="+root, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off")
+	cmd.Env = append(append(os.Environ(), root.Env()...), "GOFLAGS=-buildvcs=false")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, b)
 	}
