@@ -6,6 +6,22 @@ import (
 
 func (c *call) admin() bool { return c.id.Has("cloud_controller.admin") }
 
+// auditor sees everything and changes nothing; secrets only if it is a
+// read-only admin.
+func (c *call) auditor() bool {
+	return c.admin() || c.id.Has("cloud_controller.admin_read_only") || c.id.Has("cloud_controller.global_auditor")
+}
+
+// scoped refuses tokens that were not given for what the request does.
+func (c *call) scoped(write bool) error {
+	switch {
+	case c.admin(), !write && c.auditor():
+	case write && !c.id.Has("cloud_controller.write"), !write && !c.id.Has("cloud_controller.read"):
+		return forbidden()
+	}
+	return nil
+}
+
 func (c *call) loadRoles() error {
 	c.orgs, c.spaces = map[string]map[string]bool{}, map[string]map[string]bool{}
 	roles, err := cf.List[cf.Role](c.tx, cf.Query{Where: []cf.Cond{cf.Is("user_guid", c.id.GUID)}})
@@ -32,7 +48,8 @@ type right uint8
 const (
 	look    right = iota // any role in it
 	operate              // scale, start, stop, map: developers and supporters
-	develop              // change apps, see secrets: developers
+	develop              // change apps: developers
+	secrets              // see commands, environments and bits: developers
 	manage               // the space itself: its managers and the organization's
 )
 
@@ -43,11 +60,13 @@ func (c *call) may(s *cf.Space, what right) bool {
 	r, manager := c.spaces[s.GUID], c.orgs[s.OrgGUID][cf.OrgManager]
 	switch what {
 	case look:
-		return len(r) > 0 || manager
+		return len(r) > 0 || manager || c.auditor()
 	case operate:
 		return r[cf.SpaceDeveloper] || r[cf.SpaceSupporter]
 	case develop:
 		return r[cf.SpaceDeveloper]
+	case secrets:
+		return r[cf.SpaceDeveloper] || c.id.Has("cloud_controller.admin_read_only")
 	}
 	return r[cf.SpaceManager] || manager
 }
@@ -62,7 +81,7 @@ func (c *call) space(guid string, what right, name string) (*cf.Space, error) {
 	if !c.may(s, what) {
 		return nil, forbidden()
 	}
-	if what == look || c.admin() {
+	if what == look || what == secrets || c.admin() {
 		return s, nil
 	}
 	return s, c.notSuspended(s.OrgGUID)
@@ -79,7 +98,7 @@ func (c *call) notSuspended(orgGUID string) error {
 // org loads an organization that the caller may see.
 func (c *call) org(guid string, change bool) (*cf.Organization, error) {
 	o, err := cf.Get[cf.Organization](c.tx, guid)
-	if err != nil || !c.admin() && len(c.orgs[guid]) == 0 {
+	if err != nil || !c.seesOrg(guid) {
 		return nil, hide(err, "Organization")
 	}
 	if change && !c.admin() && !c.orgs[guid][cf.OrgManager] {
@@ -90,6 +109,8 @@ func (c *call) org(guid string, change bool) (*cf.Organization, error) {
 	}
 	return o, nil
 }
+
+func (c *call) seesOrg(guid string) bool { return c.auditor() || len(c.orgs[guid]) > 0 }
 
 func keysOf(m map[string]map[string]bool) []string {
 	list := []string{}
@@ -110,14 +131,14 @@ func (c *call) managed() []string {
 }
 
 func visibleOrgs(c *call, q *cf.Query) error {
-	if !c.admin() {
+	if !c.auditor() {
 		q.Where = append(q.Where, cf.Is("guid", keysOf(c.orgs)...))
 	}
 	return nil
 }
 
 func visibleSpaces(c *call, q *cf.Query) error {
-	if !c.admin() {
+	if !c.auditor() {
 		q.AnyOf = append(q.AnyOf, []cf.Cond{cf.Is("guid", keysOf(c.spaces)...), cf.Is("organization_guid", c.managed()...)})
 	}
 	return nil
@@ -125,18 +146,31 @@ func visibleSpaces(c *call, q *cf.Query) error {
 
 // inVisibleSpaces is the visibility of all that lives in a space.
 func inVisibleSpaces(c *call, q *cf.Query) error {
-	if c.admin() {
+	if c.auditor() {
 		return nil
 	}
-	var sq cf.Query
-	visibleSpaces(c, &sq) // never fails
-	spaces, err := cf.List[cf.Space](c.tx, sq)
-	guids := []string{}
-	for _, s := range spaces {
-		guids = append(guids, s.GUID)
-	}
+	guids, err := c.seenSpaces()
 	q.Where = append(q.Where, cf.Is("space_guid", guids...))
 	return err
+}
+
+// seenSpaces are the guids of the spaces that the caller may look into.
+func (c *call) seenSpaces() ([]string, error) {
+	var q cf.Query
+	visibleSpaces(c, &q) // never fails
+	return guidsOf[cf.Space](c, q)
+}
+
+func guidsOf[T any, P interface {
+	*T
+	cf.Record
+}](c *call, q cf.Query) ([]string, error) {
+	list, err := cf.List[T, P](c.tx, q)
+	guids := []string{}
+	for _, r := range list {
+		guids = append(guids, r.Base().GUID)
+	}
+	return guids, err
 }
 
 // only refuses everybody but admins.
@@ -145,6 +179,24 @@ func (c *call) only() error {
 		return forbidden()
 	}
 	return nil
+}
+
+// enabled refuses what a feature flag forbids to everybody but admins.
+func (c *call) enabled(flag string) error {
+	on, err := c.flag(flag)
+	if err == nil && !on && !c.admin() {
+		err = &refusal{403, 330002, "CF-FeatureDisabled", "Feature Disabled: " + flag}
+	}
+	return err
+}
+
+// recordIn is record for a thing that lives in a space.
+func (c *call) recordIn(space, event string, target cf.Actor, data map[string]any) error {
+	s, err := cf.Get[cf.Space](c.tx, space)
+	if err != nil {
+		return err
+	}
+	return c.record(event, target, s, data)
 }
 
 // record writes what happened to the audit log, with the change itself.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/dewpaas/dew/api/blob"
 	"github.com/dewpaas/dew/api/uaa"
+	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/store/sqlite"
 )
 
@@ -28,13 +29,30 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const home = "http://api.test"
 
-// foundation is a whole API on a ledger of its own, without stager and cells.
+// foundation is a whole API on a ledger of its own. Its cells are nil unless it
+// was made by newRunning.
 type foundation struct {
 	t testing.TB
 	http.Handler
+	cells *cells
+	store cf.Store
+	api   *Server
 }
 
-func newFoundation(t testing.TB) *foundation {
+// newFoundation has no stager and no cells.
+func newFoundation(t testing.TB) *foundation { return foundationWith(t, func(*Config) {}) }
+
+func newRunning(t testing.TB) *foundation {
+	c := new(cells)
+	f := foundationWith(t, func(config *Config) {
+		c.store = config.Store
+		config.Stager, config.Runtime = c, c
+	})
+	f.cells = c
+	return f
+}
+
+func foundationWith(t testing.TB, change func(*Config)) *foundation {
 	dir := t.TempDir()
 	ctx := context.Background()
 	db, err := sqlite.Open(ctx, filepath.Join(dir, "l.db"))
@@ -51,14 +69,16 @@ func newFoundation(t testing.TB) *foundation {
 		t.Fatal(err)
 	}
 	login := uaa.New(db, key, home)
-	s, err := New(ctx, Config{Store: db, UAA: login, Blobs: blobs, URL: home, Domain: "apps.test", Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	config := Config{Store: db, UAA: login, Blobs: blobs, URL: home, Domain: "apps.test", Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	change(&config)
+	s, err := New(ctx, config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := login.EnsureAdmin(ctx, func() (string, error) { return "pw", nil }); err != nil {
 		t.Fatal(err)
 	}
-	return &foundation{t, s.Handler()}
+	return &foundation{t: t, Handler: s.Handler(), store: db, api: s}
 }
 
 func (f *foundation) send(method, path, token, kind string, body []byte) *httptest.ResponseRecorder {
@@ -247,7 +267,7 @@ func TestUpload(t *testing.T) {
 	}
 }
 
-func bits(t *testing.T, name string) (string, []byte) {
+func bits(t testing.TB, name string) (string, []byte) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	part, err := form.CreateFormFile("bits", "package.zip")

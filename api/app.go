@@ -9,7 +9,7 @@ import (
 
 var appList = listing[*cf.App]{
 	filters: filters{"names": by("name"), "space_guids": by("space_guid"), "stacks": by("stack"), "lifecycle_type": by("lifecycle"),
-		"organization_guids": routeList.filters["organization_guids"]},
+		"organization_guids": byOrg},
 	order: []string{"name", "state"}, visible: inVisibleSpaces, show: showApp,
 	includes: map[string]func(*call, []*cf.App, obj) error{"space": func(c *call, page []*cf.App, included obj) error {
 		guids := []string{}
@@ -39,14 +39,20 @@ func (s *Server) appRoutes(t table) {
 	t.get("/v3/apps/{guid}", withApp(look, showApp))
 	t.patch("/v3/apps/{guid}", withApp(develop, (*call).updateApp))
 	t.delete("/v3/apps/{guid}", 202, (*call).deleteApp)
+	t.post("/v3/apps/{guid}/actions/clear_buildpack_cache", 202, withApp(operate, func(c *call, _ *cf.App) (obj, error) {
+		_, err := c.done("app.clear_buildpack_cache") // builds have no cache of their own
+		return nil, err
+	}))
 	for _, action := range []string{"start", "stop", "restart"} {
 		t.post("/v3/apps/{guid}/actions/"+action, 200, withApp(operate, func(c *call, a *cf.App) (obj, error) { return c.act(a, action) }))
 	}
-	t.get("/v3/apps/{guid}/env", withApp(develop, (*call).env))
-	t.get("/v3/apps/{guid}/environment_variables", withApp(develop, (*call).showVariables))
-	t.patch("/v3/apps/{guid}/environment_variables", withApp(develop, (*call).setVariables))
+	t.getAndNote("/v3/apps/{guid}/env", withApp(look, (*call).env))
+	t.getAndNote("/v3/apps/{guid}/environment_variables", withApp(look, (*call).readVariables))
+	t.patch("/v3/apps/{guid}/environment_variables", withApp(operate, (*call).setVariables))
+	t.get("/v3/apps/{guid}/permissions", withApp(look, (*call).permissions))
+	t.get("/v3/apps/{guid}/features", withApp(look, (*call).features))
 	t.get("/v3/apps/{guid}/features/{feature}", withApp(look, (*call).feature))
-	t.patch("/v3/apps/{guid}/features/{feature}", withApp(develop, (*call).setFeature))
+	t.patch("/v3/apps/{guid}/features/{feature}", withApp(operate, (*call).setFeature))
 	t.get("/v3/apps/{guid}/ssh_enabled", withApp(look, func(*call, *cf.App) (obj, error) {
 		return obj{"enabled": false, "reason": "Unikernels have no shell: ssh is not offered"}, nil
 	}))
@@ -54,9 +60,10 @@ func (s *Server) appRoutes(t table) {
 		if a.DropletGUID == "" {
 			return nil, notFound("Droplet")
 		}
-		return toOne(a.DropletGUID), nil
+		return obj{"data": obj{"guid": a.DropletGUID}, "links": obj{"self": c.link("apps", a.GUID, "relationships", "current_droplet"),
+			"related": c.link("apps", a.GUID, "droplets", "current")}}, nil
 	}))
-	t.patch("/v3/apps/{guid}/relationships/current_droplet", withApp(develop, (*call).setDroplet))
+	t.patch("/v3/apps/{guid}/relationships/current_droplet", withApp(operate, (*call).setDroplet))
 	t.get("/v3/apps/{guid}/droplets/current", withApp(look, func(c *call, a *cf.App) (obj, error) {
 		d, err := cf.First[cf.Droplet](c.tx, cf.Is("guid", a.DropletGUID))
 		if err != nil || d == nil {
@@ -64,13 +71,6 @@ func (s *Server) appRoutes(t table) {
 		}
 		return showDroplet(c, d)
 	}))
-	under(t, "processes", processList)
-	under(t, "packages", packageList)
-	under(t, "droplets", dropletList)
-	under(t, "builds", buildList)
-	under(t, "revisions", revisionList)
-	under(t, "revisions/deployed", revisionList)
-	under(t, "tasks", taskList)
 	t.get("/v3/apps/{guid}/routes", func(c *call) (any, error) {
 		a, _, err := c.app("guid", look)
 		if err != nil {
@@ -193,6 +193,8 @@ func (c *call) insertApp(a *cf.App, s *cf.Space) error {
 	if err := c.tx.Insert(newProcess(a, "web", 1)); err != nil {
 		return err
 	}
+	// A push asks four times a second for logs until there is a first line.
+	c.say(a.GUID, "Created app with guid %s", a.GUID)
 	return c.record("audit.app.create", target(a), s, nil)
 }
 
@@ -245,94 +247,9 @@ func (c *call) deleteApp() (any, error) {
 	if err := c.record("audit.app.delete-request", target(a), s, nil); err != nil {
 		return nil, err
 	}
+	c.say(a.GUID, "Deleted app with guid %s", a.GUID)
 	c.changed(a)
-	after := c.after
-	answer, err := c.done("app.delete")
-	c.after = after
-	return answer, err
-}
-
-// changed tells the runtime, once the change is on disk.
-func (c *call) changed(a *cf.App) {
-	if c.runtime == nil {
-		return
-	}
-	c.after = func() error { return c.runtime.Changed(c.ctx, a.GUID) }
-}
-
-func (c *call) act(a *cf.App, action string) (obj, error) {
-	if action == "stop" {
-		a.State = cf.Stopped
-	} else {
-		if a.DropletGUID == "" {
-			return nil, unprocessable("Assign a droplet before starting this app.")
-		}
-		if c.runtime == nil {
-			return nil, unavailable("No cell is connected to this API: apps cannot be started.")
-		}
-		a.State = cf.Started
-	}
-	if err := c.tx.Save(a); err != nil {
-		return nil, err
-	}
-	s, err := cf.Get[cf.Space](c.tx, a.SpaceGUID)
-	if err != nil {
-		return nil, err
-	}
-	if action == "restart" {
-		if err := c.renew(a); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.within(s); err != nil {
-		return nil, err
-	}
-	if err := c.record("audit.app."+action, target(a), s, nil); err != nil {
-		return nil, err
-	}
-	c.changed(a)
-	return showApp(c, a)
-}
-
-// renew gives all processes a new version, so that every instance is replaced.
-func (c *call) renew(a *cf.App) error {
-	list, err := cf.List[cf.Process](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID)}})
-	for _, p := range list {
-		p.Version = cf.NewGUID()
-		if err := c.tx.Save(p); err != nil {
-			return err
-		}
-	}
-	return err
-}
-
-func (c *call) setDroplet(a *cf.App) (obj, error) {
-	var b one
-	if err := c.read(&b); err != nil {
-		return nil, err
-	}
-	d, err := cf.First[cf.Droplet](c.tx, cf.Is("guid", b.guid()), cf.Is("app_guid", a.GUID), cf.Is("state", "STAGED"))
-	if err != nil {
-		return nil, err
-	}
-	if d == nil {
-		return nil, unprocessable("Unable to assign current droplet. Ensure the droplet exists and belongs to this app.")
-	}
-	a.DropletGUID = d.GUID
-	if err := c.tx.Save(a); err != nil {
-		return nil, err
-	}
-	for kind := range d.ProcessTypes {
-		p, err := cf.First[cf.Process](c.tx, cf.Is("app_guid", a.GUID), cf.Is("type", kind))
-		if err == nil && p == nil {
-			err = c.tx.Insert(newProcess(a, kind, 0))
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	c.changed(a)
-	return toOne(d.GUID), c.recordApp("audit.app.droplet.mapped", a, obj{"request": obj{"droplet_guid": d.GUID}})
+	return c.done("app.delete")
 }
 
 func goodEnv(env map[string]string) error {
@@ -374,6 +291,21 @@ func (c *call) variables(env map[string]string) (map[string]string, error) {
 	return env, goodEnv(env)
 }
 
+// readVariables is for developers and supporters, and notes who looked.
+func (c *call) readVariables(a *cf.App) (obj, error) {
+	s, err := cf.Get[cf.Space](c.tx, a.SpaceGUID)
+	if err != nil {
+		return nil, err
+	}
+	if !c.may(s, operate) && !c.may(s, secrets) {
+		return nil, forbidden()
+	}
+	if err := c.record("audit.app.environment_variables.show", target(a), s, nil); err != nil {
+		return nil, err
+	}
+	return c.showVariables(a)
+}
+
 func (c *call) showVariables(a *cf.App) (obj, error) {
 	return obj{"var": filled(a.Env), "links": obj{"self": c.link("apps", a.GUID, "environment_variables"), "app": c.link("apps", a.GUID)}}, nil
 }
@@ -392,72 +324,99 @@ func (c *call) setVariables(a *cf.App) (obj, error) {
 	return c.showVariables(a)
 }
 
-func (c *call) env(a *cf.App) (obj, error) {
-	groups := map[string]map[string]string{}
-	for _, name := range []string{"running", "staging"} {
-		s, err := cf.First[cf.Setting](c.tx, cf.Is("guid", "env:"+name))
-		if err != nil {
-			return nil, err
-		}
-		groups[name] = map[string]string{}
-		if s != nil {
-			groups[name] = filled(s.Env)
-		}
-	}
-	s, err := cf.Get[cf.Space](c.tx, a.SpaceGUID)
-	if err != nil {
-		return nil, err
-	}
-	o, err := cf.Get[cf.Organization](c.tx, s.OrgGUID)
-	if err != nil {
-		return nil, err
-	}
-	guids, err := c.mapped(a.GUID)
-	if err != nil {
-		return nil, err
-	}
-	uris := []string{}
-	routes, err := cf.List[cf.Route](c.tx, cf.Query{Where: []cf.Cond{cf.Is("guid", guids...)}})
-	for _, r := range routes {
-		d, err := cf.Get[cf.Domain](c.tx, r.DomainGUID)
-		if err != nil {
-			return nil, err
-		}
-		uris = append(uris, r.Address(d))
-	}
-	vcap := obj{"cf_api": c.url, "application_id": a.GUID, "application_name": a.Name, "name": a.Name, "space_id": s.GUID, "space_name": s.Name,
-		"organization_id": o.GUID, "organization_name": o.Name, "application_uris": uris, "uris": uris, "users": nil, "limits": obj{"fds": 16384}}
-	return obj{"staging_env_json": groups["staging"], "running_env_json": groups["running"], "environment_variables": filled(a.Env),
-		"system_env_json": obj{"VCAP_SERVICES": obj{}}, "application_env_json": obj{"VCAP_APPLICATION": vcap}}, err
-}
+var featureAbout = [][2]string{{"ssh", "Enable SSHing into the app."}, {"revisions", "Enable versioning of an application"},
+	{"service-binding-k8s", "Enable k8s service bindings for the app"}, {"file-based-vcap-services", "Enable file-based VCAP service bindings for the app"}}
 
-func (c *call) feature(a *cf.App) (obj, error) {
-	name := c.param("feature")
-	about, known := map[string]string{"revisions": "Enable versioning of an application", "ssh": "Enable SSHing into the app."}[name]
-	if !known {
-		return nil, notFound("Feature")
-	}
+// featureOn tells whether an app has a feature. Revisions are on unless somebody
+// turned them off.
+func featureOn(a *cf.App, name string) bool {
 	on, set := a.Features[name]
-	if !set {
-		on = name == "revisions"
-	}
-	return obj{"name": name, "description": about, "enabled": on}, nil
+	return on || !set && name == "revisions"
 }
 
+func showFeature(a *cf.App, name string) (obj, error) {
+	for _, f := range featureAbout {
+		if f[0] == name {
+			return obj{"name": name, "description": f[1], "enabled": featureOn(a, name)}, nil
+		}
+	}
+	return nil, notFound("Feature")
+}
+
+func (c *call) feature(a *cf.App) (obj, error) { return showFeature(a, c.param("feature")) }
+
+func (c *call) features(a *cf.App) (obj, error) {
+	list := []obj{}
+	for _, f := range featureAbout {
+		o, err := showFeature(a, f[0])
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, o)
+	}
+	return obj{"resources": list, "pagination": c.pagination(cf.Query{Limit: defaultPerPage}, len(list))}, nil
+}
+
+// setFeature keeps the wish for ssh, which has no effect, because the CLI sends
+// it. What would change how services are told to an app is refused.
 func (c *call) setFeature(a *cf.App) (obj, error) {
-	var b struct{ Enabled bool }
+	var b struct {
+		Enabled *bool `json:"enabled"`
+	}
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
-	if a.Features == nil {
-		a.Features = map[string]bool{}
+	name := c.param("feature")
+	if _, err := showFeature(a, name); err != nil {
+		return nil, err
 	}
-	a.Features[c.param("feature")] = b.Enabled
-	if _, err := c.feature(a); err != nil {
+	if name != "revisions" {
+		if _, err := c.space(a.SpaceGUID, develop, "App"); err != nil {
+			return nil, err
+		}
+	}
+	if b.Enabled == nil {
+		return nil, unprocessable("Enabled must be a boolean")
+	}
+	if err := setFeature(a, name, *b.Enabled); err != nil {
 		return nil, err
 	}
 	if err := c.tx.Save(a); err != nil {
 		return nil, err
 	}
-	return c.feature(a)
+	return showFeature(a, name)
+}
+
+func setFeature(a *cf.App, name string, on bool) error {
+	if name != "ssh" && name != "revisions" && on {
+		return unprocessable("Feature '%s' is not supported: services are told in VCAP_SERVICES.", name)
+	}
+	if a.Features == nil {
+		a.Features = map[string]bool{}
+	}
+	a.Features[name] = on
+	return nil
+}
+
+// permissions is what logs and consoles ask before they show an app.
+func (c *call) permissions(a *cf.App) (obj, error) {
+	s, err := cf.Get[cf.Space](c.tx, a.SpaceGUID)
+	if err != nil {
+		return nil, err
+	}
+	return obj{"read_basic_data": true, "read_sensitive_data": c.may(s, secrets)}, nil
+}
+
+// appFrom is the app that a body names, for a purpose.
+func (c *call) appFrom(o one, what right) (*cf.App, *cf.Space, error) {
+	gone := unprocessable("App is invalid. Ensure it exists and you have access to it.")
+	a, err := cf.First[cf.App](c.tx, cf.Is("guid", o.guid()))
+	if err != nil {
+		return nil, nil, err
+	}
+	if a == nil {
+		return nil, nil, gone
+	}
+	s, err := c.space(a.SpaceGUID, what, "App")
+	return a, s, unlessForbidden(err, gone)
 }

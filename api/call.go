@@ -33,9 +33,13 @@ type call struct {
 	orgs     map[string]map[string]bool // role types of the caller by organization
 	spaces   map[string]map[string]bool // and by space
 	location string
-	// after runs when the transaction is on disk. Its error is the answer.
-	after func() error
+	// afters run in order when the transaction is on disk, and without it: the
+	// stager and the runtime use the ledger themselves. An error is the answer.
+	afters []func() error
+	late   any // the answer, when an after makes it
 }
+
+func (c *call) then(f func() error) { c.afters = append(c.afters, f) }
 
 // maxBody bounds JSON and YAML bodies.
 const maxBody = 1 << 20
@@ -49,7 +53,11 @@ func (s *Server) open(r *http.Request) (*call, error) {
 		}
 		return nil, badToken()
 	}
-	return &call{Server: s, ctx: r.Context(), r: r, id: id}, err
+	c := &call{Server: s, ctx: r.Context(), r: r, id: id}
+	if err == nil {
+		err = c.scoped(r.Method != http.MethodGet && r.Method != http.MethodHead)
+	}
+	return c, err
 }
 
 func (s *Server) serve(status int, write bool, f endpoint, params []string) http.HandlerFunc {
@@ -68,12 +76,15 @@ func (s *Server) serve(status int, write bool, f endpoint, params []string) http
 				return err
 			})
 		}
-		if err == nil && c.after != nil {
-			err = c.after()
+		for i := 0; err == nil && i < len(c.afters); i++ {
+			err = c.afters[i]()
 		}
 		if err != nil {
 			s.fail(w, r, err)
 			return
+		}
+		if c.late != nil {
+			answer = c.late
 		}
 		if c.location != "" {
 			w.Header().Set("Location", c.location)
@@ -89,7 +100,7 @@ func (c *call) transact(write bool, f func() error) error {
 		in = c.store.Update
 	}
 	return in(c.ctx, func(tx cf.Tx) error {
-		c.tx, c.after, c.location = tx, nil, ""
+		c.tx, c.afters, c.location = tx, nil, ""
 		if err := c.loadRoles(); err != nil {
 			return err
 		}
@@ -217,6 +228,23 @@ func (c *call) job() (any, error) {
 		warnings = append(warnings, obj{"detail": w})
 	}
 	return c.base(&j.Meta, "jobs", obj{"operation": j.Operation, "state": j.State, "errors": errs, "warnings": warnings}), nil
+}
+
+// orElse is err, or what stands for it when nothing failed.
+func orElse(err, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}
+
+// unlessForbidden replaces the answer that something is absent.
+func unlessForbidden(err, other error) error {
+	var r *refusal
+	if errors.As(err, &r) && r.status == http.StatusNotFound {
+		return other
+	}
+	return err
 }
 
 // hide says that a thing is absent, unless the store failed.

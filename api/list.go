@@ -222,3 +222,66 @@ func empty(t table, path string, params ...string) {
 		return obj{"pagination": c.pagination(cf.Query{Limit: defaultPerPage}, 0), "resources": []obj{}, "included": obj{}}, nil
 	}, params...)
 }
+
+// byOrg filters what lives in spaces by their organizations.
+func byOrg(c *call, q *cf.Query, values []string) error {
+	guids, err := guidsOf[cf.Space](c, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", values...)}})
+	q.Where = append(q.Where, cf.Is("space_guid", guids...))
+	return err
+}
+
+var ofApp = filters{"app_guids": by("app_guid"), "space_guids": by("space_guid"), "states": by("state")}
+
+func with(f filters, more filters) filters {
+	out := maps.Clone(f)
+	maps.Copy(out, more)
+	return out
+}
+
+// find loads the record of the path's guid, if the caller has the right in the
+// space that it lives in.
+func find[T any, P interface {
+	*T
+	cf.Record
+}](c *call, name string, what right) (P, error) {
+	r, err := cf.Get[T, P](c.tx, c.param("guid"))
+	if err != nil {
+		return nil, hide(err, name)
+	}
+	space, _ := r.Keys()["space_guid"].(string)
+	_, err = c.space(space, what, name)
+	return r, err
+}
+
+// inSpace is the endpoint for one record that lives in a space.
+func inSpace[T any, P interface {
+	*T
+	cf.Record
+}](name string, what right, f func(*call, P) (obj, error)) endpoint {
+	return func(c *call) (any, error) {
+		r, err := find[T, P](c, name, what)
+		if err != nil {
+			return nil, err
+		}
+		return f(c, r)
+	}
+}
+
+// relabel changes only the metadata of a record.
+func relabel[P cf.Record](show func(*call, P) (obj, error)) func(*call, P) (obj, error) {
+	return func(c *call, r P) (obj, error) {
+		var b struct {
+			Metadata metadata `json:"metadata"`
+		}
+		if err := c.read(&b); err != nil {
+			return nil, err
+		}
+		if err := b.Metadata.apply(r.Base()); err != nil {
+			return nil, err
+		}
+		if err := c.tx.Save(r); err != nil {
+			return nil, err
+		}
+		return show(c, r)
+	}
+}

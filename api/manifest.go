@@ -213,13 +213,12 @@ func (m manifestApp) onApp(a *cf.App) error {
 		a.Env = change(a.Env, k, &value)
 	}
 	for k, v := range m.Features {
-		if k != "ssh" && k != "revisions" {
+		if _, err := showFeature(a, k); err != nil {
 			return unprocessable("Feature '%s' is unknown", k)
 		}
-		if a.Features == nil {
-			a.Features = map[string]bool{}
+		if err := setFeature(a, k, v); err != nil {
+			return err
 		}
-		a.Features[k] = v
 	}
 	if err := m.Metadata.apply(&a.Meta); err != nil {
 		return err

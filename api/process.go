@@ -18,16 +18,82 @@ func newProcess(a *cf.App, kind string, instances int) *cf.Process {
 		Health: check, Readiness: cf.HealthCheck{Type: "process"}, Version: cf.NewGUID()}
 }
 
+const hidden = "[PRIVATE DATA HIDDEN IN LISTS]"
+
 var processList = listing[*cf.Process]{
-	filters: filters{"types": by("type"), "app_guids": by("app_guid"), "space_guids": by("space_guid"), "organization_guids": routeList.filters["organization_guids"]},
-	visible: inVisibleSpaces,
+	filters: filters{"types": by("type"), "app_guids": by("app_guid"), "space_guids": by("space_guid"), "organization_guids": byOrg},
+	visible: inVisibleSpaces, extra: []string{"embed"},
 	show: func(c *call, p *cf.Process) (obj, error) {
 		o := showProcess(c, p)
 		if p.Command != nil {
-			o["command"] = "[PRIVATE DATA HIDDEN IN LISTS]"
+			o["command"] = hidden
 		}
-		return o, nil
+		return o, c.embed(o, p)
 	},
+}
+
+// embed adds to a listed process its instances, if the caller asked for them.
+// They are asked of the runtime when the transaction is over.
+func (c *call) embed(o obj, p *cf.Process) error {
+	switch c.r.URL.Query().Get("embed") {
+	case "":
+		return nil
+	case "process_instances":
+	default:
+		return badQuery("Invalid embedded resource: '%s'. Valid embedded resources are: 'process_instances'", c.r.URL.Query().Get("embed"))
+	}
+	a, err := cf.Get[cf.App](c.tx, p.AppGUID)
+	if err != nil {
+		return err
+	}
+	o["process_instances"] = []obj{}
+	c.then(func() error {
+		list, err := c.instances(p, a)
+		o["process_instances"] = c.brief(list)
+		return err
+	})
+	return nil
+}
+
+func (c *call) brief(list []cf.ActualLRP) []obj {
+	out := []obj{}
+	for _, i := range list {
+		out = append(out, obj{"index": i.Index, "state": i.State, "since": c.since(i)})
+	}
+	return out
+}
+
+// since is for how many seconds an instance has been in its state.
+func (c *call) since(i cf.ActualLRP) int {
+	if i.Since.IsZero() {
+		return 0
+	}
+	return max(0, int(c.now().Sub(i.Since).Seconds()))
+}
+
+// instances are the wanted instances of a process, each with what the cells say
+// of it: one that nobody knows is DOWN. It must not run inside a transaction.
+func (c *call) instances(p *cf.Process, a *cf.App) ([]cf.ActualLRP, error) {
+	if a.State != cf.Started || p.Launch == nil || c.runtime == nil {
+		return nil, nil
+	}
+	known, err := c.runtime.Instances(c.ctx, p.GUID)
+	if err != nil {
+		return nil, err
+	}
+	byIndex := map[int]cf.ActualLRP{}
+	for _, i := range known {
+		byIndex[i.Index] = i
+	}
+	list := []cf.ActualLRP{}
+	for index := range p.Instances {
+		i, ok := byIndex[index]
+		if !ok {
+			i = cf.ActualLRP{ProcessGUID: p.GUID, Index: index, State: "DOWN", Since: p.UpdatedAt}
+		}
+		list = append(list, i)
+	}
+	return list, nil
 }
 
 func showHealth(h cf.HealthCheck) obj {
@@ -52,53 +118,63 @@ func number(n int) any {
 }
 
 func showProcess(c *call, p *cf.Process) obj {
-	return c.described(&p.Meta, "processes", obj{"type": p.Type, "command": p.Command, "instances": p.Instances, "memory_in_mb": p.MemoryMB, "disk_in_mb": p.DiskMB,
+	var revision any
+	if p.Launch != nil && p.Launch.RevisionGUID != "" {
+		revision = toOne(p.Launch.RevisionGUID)
+	}
+	links := obj{"app": c.link("apps", p.AppGUID), "space": c.link("spaces", p.SpaceGUID), "stats": c.link("processes", p.GUID, "stats"),
+		"process_instances": c.link("processes", p.GUID, "process_instances"),
+		"scale":             obj{"href": c.url + "/v3/processes/" + p.GUID + "/actions/scale", "method": "POST"}}
+	return c.described(&p.Meta, "processes", obj{"links": links, "user": nil, "type": p.Type, "command": p.Command, "instances": p.Instances, "memory_in_mb": p.MemoryMB, "disk_in_mb": p.DiskMB,
 		"log_rate_limit_in_bytes_per_second": p.LogRate, "health_check": showHealth(p.Health), "readiness_health_check": showHealth(p.Readiness), "version": p.Version,
-		"relationships": obj{"app": toOne(p.AppGUID), "revision": nil}})
+		"relationships": obj{"app": toOne(p.AppGUID), "revision": revision}})
 }
 
 func (s *Server) processRoutes(t table) {
 	list(t, "/v3/processes", processList)
-	for path, find := range map[string]func(c *call, what right) (*cf.Process, *cf.App, error){
-		"/v3/processes/{guid}": (*call).processByGUID, "/v3/apps/{guid}/processes/{type}": (*call).processByType,
-	} {
-		t.get(path, func(c *call) (any, error) {
-			p, _, err := find(c, look)
+	under(t, "processes", processList)
+	type finder func(c *call, what right) (*cf.Process, *cf.App, error)
+	with := func(find finder, what right, f func(*call, *cf.Process, *cf.App) (any, error)) endpoint {
+		return func(c *call) (any, error) {
+			p, a, err := find(c, what)
 			if err != nil {
 				return nil, err
 			}
-			return showProcess(c, p), nil
-		})
-		t.patch(path, func(c *call) (any, error) {
-			p, a, err := find(c, develop)
-			if err != nil {
-				return nil, err
-			}
-			return c.updateProcess(p, a)
-		})
-		t.post(path+"/actions/scale", 202, func(c *call) (any, error) {
-			p, a, err := find(c, operate)
-			if err != nil {
-				return nil, err
-			}
-			return c.scale(p, a)
-		})
-		t.get(path+"/stats", func(c *call) (any, error) {
-			p, a, err := find(c, look)
-			if err != nil {
-				return nil, err
-			}
-			return c.stats(p, a)
-		})
-		empty(t, path+"/sidecars")
-		t.delete(path+"/instances/{index}", 204, func(c *call) (any, error) {
-			p, _, err := find(c, operate)
-			if err != nil {
-				return nil, err
-			}
-			return nil, c.stopInstance(p)
-		})
+			return f(c, p, a)
+		}
 	}
+	for path, find := range map[string]finder{"/v3/processes/{guid}": (*call).processByGUID, "/v3/apps/{guid}/processes/{type}": (*call).processByType} {
+		t.get(path, with(find, look, (*call).getProcess))
+		t.patch(path, with(find, operate, (*call).updateProcess))
+		t.post(path+"/actions/scale", 202, with(find, operate, (*call).scale))
+		t.get(path+"/stats", with(find, look, (*call).stats))
+		t.delete(path+"/instances/{index}", 204, with(find, operate, (*call).stopInstance))
+	}
+	t.get("/v3/processes/{guid}/process_instances", with((*call).processByGUID, look, func(c *call, p *cf.Process, a *cf.App) (any, error) {
+		c.then(func() error {
+			list, err := c.instances(p, a)
+			c.late = obj{"resources": c.brief(list), "links": obj{"self": c.link("processes", p.GUID, "process_instances"), "process": c.link("processes", p.GUID)}}
+			return err
+		})
+		return nil, nil
+	}))
+	sidecarRoutes(t)
+}
+
+// getProcess shows the command, which may hold secrets, to developers only.
+func (c *call) getProcess(p *cf.Process, _ *cf.App) (any, error) {
+	s, err := cf.Get[cf.Space](c.tx, p.SpaceGUID)
+	if err != nil {
+		return nil, err
+	}
+	o := showProcess(c, p)
+	if p.Command == nil && p.Launch != nil {
+		o["command"] = p.Launch.Command
+	}
+	if !c.may(s, secrets) {
+		o["command"] = "[PRIVATE DATA HIDDEN]"
+	}
+	return o, nil
 }
 
 func (c *call) processByGUID(what right) (*cf.Process, *cf.App, error) {
@@ -118,11 +194,21 @@ func (c *call) processByType(what right) (*cf.Process, *cf.App, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := cf.First[cf.Process](c.tx, cf.Is("app_guid", a.GUID), cf.Is("type", c.param("type")))
-	if err != nil || p == nil {
+	// While a deployment is under way the newest process of a type is meant.
+	list, err := cf.List[cf.Process](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID), cf.Is("type", c.param("type"))}, Order: []cf.Order{{Key: "created_at", Descending: true}}, Limit: 1})
+	if err != nil || len(list) == 0 {
 		return nil, nil, hide(err, "Process")
 	}
-	return p, a, nil
+	return list[0], a, nil
+}
+
+// settled refuses changes to web processes that a deployment is moving.
+func (c *call) settled(p *cf.Process, a *cf.App, verb string) error {
+	d, err := c.deploying(a)
+	if err == nil && d != nil && d.Reason != "CANCELING" && p.Type == "web" {
+		err = unprocessable("Cannot %s this process while a deployment is in flight.", verb)
+	}
+	return err
 }
 
 type healthBody struct {
@@ -183,6 +269,9 @@ func (c *call) updateProcess(p *cf.Process, a *cf.App) (any, error) {
 		Metadata  metadata    `json:"metadata"`
 	}
 	if err := c.read(&b); err != nil {
+		return nil, err
+	}
+	if err := c.settled(p, a, "update"); err != nil {
 		return nil, err
 	}
 	if b.Command != nil {
@@ -246,14 +335,17 @@ func (b scaleBody) apply(p *cf.Process) error {
 }
 
 func (c *call) scale(p *cf.Process, a *cf.App) (any, error) {
-	open, err := c.flag("app_scaling")
-	if err != nil || !open && !c.admin() {
-		return nil, orForbidden(err)
+	if err := c.enabled("app_scaling"); err != nil {
+		return nil, err
+	}
+	if err := c.settled(p, a, "scale"); err != nil {
+		return nil, err
 	}
 	var b scaleBody
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
+	before := *p
 	if err := b.apply(p); err != nil {
 		return nil, err
 	}
@@ -261,18 +353,14 @@ func (c *call) scale(p *cf.Process, a *cf.App) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	busy, err := cf.First[cf.Deployment](c.tx, cf.Is("app_guid", a.GUID), cf.Is("status_value", "ACTIVE"))
-	if err != nil {
-		return nil, err
-	}
-	if busy != nil && p.Type == "web" {
-		return nil, unprocessable("Cannot scale this process while a deployment is in flight.")
-	}
 	if err := c.tx.Save(p); err != nil {
 		return nil, err
 	}
-	if err := c.within(s); err != nil {
-		return nil, err
+	// Who is over a quota that was lowered may still become smaller.
+	if p.Instances > before.Instances || p.MemoryMB > before.MemoryMB || p.LogRate != before.LogRate {
+		if err := c.within(s); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.record("audit.app.process.scale", target(a), s, obj{"process_guid": p.GUID, "request": b}); err != nil {
 		return nil, err
@@ -282,31 +370,63 @@ func (c *call) scale(p *cf.Process, a *cf.App) (any, error) {
 }
 
 func (c *call) stats(p *cf.Process, a *cf.App) (any, error) {
-	resources := []obj{}
 	if a.State == cf.Stopped || p.Instances == 0 {
-		return obj{"resources": resources}, nil
+		return obj{"resources": []obj{}}, nil
 	}
 	if c.runtime == nil {
 		return nil, unavailable("No cell is connected to this API: instances cannot be seen.")
 	}
-	list, err := c.runtime.Instances(c.ctx, p.GUID)
-	for _, i := range list {
-		resources = append(resources, obj{"index": i.Index, "state": i.State, "type": p.Type, "uptime": int(time.Since(i.Since).Seconds()), "details": i.Details,
-			"isolation_segment": nil, "routable": i.Routable, "mem_quota": int64(p.MemoryMB) << 20, "disk_quota": int64(p.DiskMB) << 20, "log_rate_limit": p.LogRate,
-			"fds_quota": 16384, "host": "", "instance_ports": []obj{},
-			"usage": obj{"time": time.Now().UTC().Format(time.RFC3339), "cpu": i.CPU, "cpu_entitlement": i.CPU, "mem": i.MemoryBytes, "disk": i.DiskBytes, "log_rate": i.LogRate}})
-	}
-	return obj{"resources": resources}, err
+	c.then(func() error {
+		list, err := c.instances(p, a)
+		resources := []obj{}
+		for _, i := range list {
+			resources = append(resources, c.showStats(p, i))
+		}
+		c.late = obj{"resources": resources}
+		return err
+	})
+	return nil, nil
 }
 
-func (c *call) stopInstance(p *cf.Process) error {
+func (c *call) showStats(p *cf.Process, i cf.ActualLRP) obj {
+	o := obj{"index": i.Index, "instance_guid": i.InstanceGUID, "state": i.State, "type": p.Type, "uptime": c.since(i), "details": nullable(i.Details), "isolation_segment": nil, "routable": i.Routable}
+	if i.State == "DOWN" {
+		return o
+	}
+	for name, value := range (obj{"mem_quota": int64(p.Launch.MemoryMB) << 20, "disk_quota": int64(p.Launch.DiskMB) << 20, "log_rate_limit": p.Launch.LogRate,
+		"fds_quota": 16384, "host": i.CellID, "instance_ports": []obj{{"internal": cf.AppPort}},
+		"usage": obj{"time": c.now().UTC().Format(time.RFC3339), "cpu": i.CPU, "cpu_entitlement": i.CPU, "mem": i.MemoryBytes, "disk": i.DiskBytes, "log_rate": i.LogRate}}) {
+		o[name] = value
+	}
+	return o
+}
+
+func (c *call) stopInstance(p *cf.Process, a *cf.App) (any, error) {
 	index, err := strconv.Atoi(c.param("index"))
 	if err != nil || index < 0 || index >= p.Instances {
-		return notFound("Instance")
+		return nil, notFound("Instance")
 	}
 	if c.runtime == nil {
-		return unavailable("No cell is connected to this API: there are no instances.")
+		return nil, unavailable("No cell is connected to this API: there are no instances.")
 	}
-	c.after = func() error { return c.runtime.Stop(c.ctx, p.GUID, index) }
-	return nil
+	c.then(func() error { return c.runtime.Stop(c.ctx, p.GUID, index) })
+	return nil, c.recordApp("audit.app.process.terminate_instance", a, obj{"process_guid": p.GUID, "process_type": p.Type, "process_index": index})
+}
+
+// sidecarRoutes list none and refuse to make one.
+func sidecarRoutes(t table) {
+	none := func(what func(c *call) error) endpoint {
+		return func(c *call) (any, error) {
+			if err := what(c); err != nil {
+				return nil, err
+			}
+			return obj{"pagination": c.pagination(cf.Query{Limit: defaultPerPage}, 0), "resources": []obj{}}, nil
+		}
+	}
+	pages := []string{"page", "per_page", "order_by"}
+	t.get("/v3/processes/{guid}/sidecars", none(func(c *call) error { _, _, err := c.processByGUID(look); return err }), pages...)
+	t.get("/v3/apps/{guid}/sidecars", none(func(c *call) error { _, _, err := c.app("guid", look); return err }), pages...)
+	t.post("/v3/apps/{guid}/sidecars", 201, withApp(develop, func(*call, *cf.App) (obj, error) {
+		return nil, unprocessable("Sidecars are not supported: a unikernel runs one program.")
+	}))
 }

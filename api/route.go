@@ -257,15 +257,7 @@ func (c *call) reserved() (any, error) {
 
 var routeList = listing[*cf.Route]{
 	filters: filters{"space_guids": by("space_guid"), "domain_guids": by("domain_guid"), "hosts": by("host"), "paths": by("path"),
-		"organization_guids": func(c *call, q *cf.Query, values []string) error {
-			spaces, err := cf.List[cf.Space](c.tx, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", values...)}})
-			guids := []string{}
-			for _, s := range spaces {
-				guids = append(guids, s.GUID)
-			}
-			q.Where = append(q.Where, cf.Is("space_guid", guids...))
-			return err
-		},
+		"organization_guids": byOrg,
 		"app_guids": func(c *call, q *cf.Query, values []string) error {
 			guids, err := c.mapped(values...)
 			q.Where = append(q.Where, cf.Is("guid", guids...))

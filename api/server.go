@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -16,20 +18,22 @@ import (
 )
 
 // Version is the V3 API whose features are here.
-const Version = "3.195.0"
+const Version = "3.211.0"
 
 const requestID = "X-Vcap-Request-Id"
 
-// Config is what a server needs. Stager and Runtime may be nil.
+// Config is what a server needs. Stager, Runtime, Droplets and Logs may be nil.
 type Config struct {
-	Store   cf.Store
-	UAA     *uaa.Server
-	Blobs   *blob.Store
-	Stager  Stager
-	Runtime Runtime
-	Log     *slog.Logger
-	URL     string // how clients reach the API, without a slash at the end
-	Domain  string // the shared domain made at the first start
+	Store    cf.Store
+	UAA      *uaa.Server
+	Blobs    *blob.Store
+	Stager   Stager
+	Runtime  Runtime
+	Droplets Droplets
+	Logs     cf.Logs // takes the lines that the API writes about apps
+	Log      *slog.Logger
+	URL      string // how clients reach the API, without a slash at the end
+	Domain   string // the shared domain made at the first start
 }
 
 // Stager turns packages into droplets.
@@ -53,20 +57,34 @@ type Runtime interface {
 
 // Server answers the API. It is safe for concurrent use.
 type Server struct {
-	store   cf.Store
-	uaa     *uaa.Server
-	blobs   *blob.Store
-	stager  Stager
-	runtime Runtime
-	log     *slog.Logger
-	url     string
-	domain  string
+	store    cf.Store
+	uaa      *uaa.Server
+	blobs    *blob.Store
+	stager   Stager
+	runtime  Runtime
+	droplets Droplets
+	logs     cf.Logs
+	log      *slog.Logger
+	url      string
+	domain   string
+	tickets  [32]byte // key of download tickets
+	now      func() time.Time
 }
+
+// nowhere takes log lines and forgets them.
+type nowhere struct{}
+
+func (nowhere) Log(cf.LogLine) {}
 
 // New makes a server, and on an empty ledger the quota, domain, stacks, groups
 // that every foundation has.
 func New(ctx context.Context, c Config) (*Server, error) {
-	s := &Server{c.Store, c.UAA, c.Blobs, c.Stager, c.Runtime, c.Log, strings.TrimSuffix(c.URL, "/"), c.Domain}
+	s := &Server{store: c.Store, uaa: c.UAA, blobs: c.Blobs, stager: c.Stager, runtime: c.Runtime, droplets: c.Droplets, logs: c.Logs, log: c.Log,
+		url: strings.TrimSuffix(c.URL, "/"), domain: c.Domain, now: time.Now}
+	if s.logs == nil {
+		s.logs = nowhere{}
+	}
+	rand.Read(s.tickets[:]) // never fails since Go 1.24
 	return s, s.seed(ctx)
 }
 
@@ -84,7 +102,8 @@ func (s *Server) Handler() http.Handler {
 	r.Get("/", s.root)
 	r.Get("/v3", s.links)
 	r.Get("/v3/info", s.info)
-	s.routes(table{s, r})
+	r.Get("/blobs/{kind}/{sum}", s.redeem)
+	s.routes(table{s, r, nil})
 	return r
 }
 
@@ -110,26 +129,49 @@ func oneSlash(next http.Handler) http.Handler {
 	})
 }
 
+// Endpoint is one entry of the route table.
+type Endpoint struct {
+	Method, Path string
+	Params       []string // query parameters that it knows; others are refused
+}
+
 // table adds endpoints to the router: each with the query parameters it knows.
 type table struct {
-	s *Server
-	r chi.Router
+	s    *Server
+	r    chi.Router
+	note func(Endpoint) // told of every endpoint, unless nil
+}
+
+func (t table) add(method, path string, h http.HandlerFunc, params []string) {
+	if t.note != nil {
+		t.note(Endpoint{method, path, params})
+	}
+	t.r.Method(method, path, h)
 }
 
 func (t table) get(path string, f endpoint, params ...string) {
-	t.r.Get(path, t.s.serve(http.StatusOK, false, f, params))
+	t.add(http.MethodGet, path, t.s.serve(http.StatusOK, false, f, params), params)
+}
+
+// getAndNote is get for what is so secret that looking at it is recorded.
+func (t table) getAndNote(path string, f endpoint) {
+	t.add(http.MethodGet, path, t.s.serve(http.StatusOK, true, f, nil), nil)
 }
 
 func (t table) post(path string, status int, f endpoint, params ...string) {
-	t.r.Post(path, t.s.serve(status, true, f, params))
+	t.add(http.MethodPost, path, t.s.serve(status, true, f, params), params)
+}
+
+func (t table) put(path string, status int, f endpoint) {
+	t.add(http.MethodPut, path, t.s.serve(status, true, f, nil), nil)
 }
 
 func (t table) patch(path string, f endpoint) {
-	t.r.Patch(path, t.s.serve(http.StatusOK, true, f, nil))
+	t.add(http.MethodPatch, path, t.s.serve(http.StatusOK, true, f, nil), nil)
 }
 
 func (t table) delete(path string, status int, f endpoint, params ...string) {
-	t.r.Delete(path, t.s.serve(status, true, f, params))
+	t.add(http.MethodDelete, path, t.s.serve(status, true, f, params), params)
 }
 
 func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
@@ -164,8 +206,11 @@ func (s *Server) link(parts ...string) obj {
 
 // raw is an endpoint that streams: it reads and writes the connection itself.
 func (t table) raw(method, path string, f func(c *call, w http.ResponseWriter) error) {
-	t.r.MethodFunc(method, path, func(w http.ResponseWriter, r *http.Request) {
+	t.add(method, path, func(w http.ResponseWriter, r *http.Request) {
 		c, err := t.s.open(r)
+		if err == nil {
+			err = checkParams(r, nil)
+		}
 		if err == nil {
 			err = f(c, w)
 		}
@@ -173,5 +218,5 @@ func (t table) raw(method, path string, f func(c *call, w http.ResponseWriter) e
 			io.CopyN(io.Discard, r.Body, 1<<20) // so a client that still sends reads the answer
 			t.s.fail(w, r, err)
 		}
-	})
+	}, nil)
 }

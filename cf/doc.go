@@ -4,7 +4,8 @@
 // standard library. A noun is a struct: what the API shows of it is made in
 // api, how it is kept is made in store. What rooms ask of each other is here:
 // Store for the ledger, Query for questions to it, DesiredLRP and ActualLRP
-// between the control plane and the cells, Error for everything that fails.
+// between the control plane and the cells, Launch and Environment for what an
+// instance is made from, Error for everything that fails.
 //
 // The package starts no goroutine and has no lock. Values are not safe for
 // concurrent change; a Store is safe for concurrent use.
@@ -12,5 +13,5 @@
 // It refuses questions that cannot be answered: a Query may name only the keys
 // that its noun declares in Keys, so that no filter is silently ignored.
 //
-// Spec: Cloud Controller API V3, 3.195.0.
+// Spec: Cloud Controller API V3, 3.211.0.
 package cf

@@ -1,7 +1,6 @@
 package blob
 
 import (
-	"archive/zip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,20 +8,32 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"time"
 )
 
 // Store is a folder of blobs. It is safe for concurrent use.
-type Store struct{ dir string }
+type Store struct {
+	dir     string
+	indices indices
+}
 
-// Open opens or makes the folder.
+// Open opens or makes the folder. What a crash left half written is removed.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the blobs: %w", err)
 	}
-	return &Store{dir}, nil
+	torn, err := filepath.Glob(filepath.Join(dir, "upload-*"))
+	if err != nil {
+		return nil, fmt.Errorf("open the blobs: %w", err)
+	}
+	for _, name := range torn {
+		if err := os.Remove(name); err != nil {
+			return nil, fmt.Errorf("open the blobs: %w", err)
+		}
+	}
+	return &Store{dir: dir}, nil
 }
 
 // Path is where the blob with this digest is, if it is there.
@@ -32,11 +43,77 @@ func (s *Store) Path(sum string) string { return filepath.Join(s.dir, sum) }
 var ErrSize = errors.New("the upload is larger than is allowed")
 
 // Put keeps what r has, at most limit bytes, if check finds nothing wrong, and
-// returns its SHA-256.
+// returns its SHA-256, in hex.
 func (s *Store) Put(r io.Reader, limit int64, check func(io.ReaderAt, int64) error) (sum string, err error) {
+	err = s.scratch(func(f *os.File) error {
+		n, err := fill(f, r, limit)
+		if err != nil {
+			return err
+		}
+		if err := check(f, n); err != nil {
+			return err
+		}
+		sum, err = s.keep(f)
+		return err
+	})
+	return sum, err
+}
+
+// PutZip keeps a package: the zip that r has, or none if r is nil, and the
+// wanted files of older packages. The whole must pass Check.
+func (s *Store) PutZip(r io.Reader, limit int64, packages []string, wants []Want, l Limits) (sum string, err error) {
+	err = s.scratch(func(uploaded *os.File) error {
+		var n int64
+		if r != nil {
+			if n, err = fill(uploaded, r, limit); err != nil {
+				return err
+			}
+			if n == 0 && len(wants) == 0 {
+				return bad("it is empty")
+			}
+		}
+		if len(wants) == 0 {
+			sum, err = s.keepZip(uploaded, n, l)
+			return err
+		}
+		return s.scratch(func(whole *os.File) error {
+			if err := s.combine(whole, uploaded, n, packages, wants, l); err != nil {
+				return err
+			}
+			size, err := whole.Seek(0, io.SeekEnd)
+			if err == nil {
+				sum, err = s.keepZip(whole, size, l)
+			}
+			return err
+		})
+	})
+	return sum, err
+}
+
+func (s *Store) keepZip(f *os.File, size int64, l Limits) (string, error) {
+	files, err := check(f, size, l)
+	if err != nil {
+		return "", err
+	}
+	sum, err := s.keep(f)
+	if err != nil {
+		return "", err
+	}
+	return sum, s.scratch(func(x *os.File) error {
+		_, err := x.Write(makeIndex(files))
+		if err == nil {
+			err = os.Rename(x.Name(), s.Path(sum)+".index")
+		}
+		return err
+	})
+}
+
+// scratch lends a file of the folder that is gone afterwards, unless it was
+// renamed.
+func (s *Store) scratch(use func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(s.dir, "upload-")
 	if err != nil {
-		return "", fmt.Errorf("keep a blob: %w", err)
+		return fmt.Errorf("keep a blob: %w", err)
 	}
 	defer func() {
 		err = errors.Join(err, f.Close())
@@ -44,90 +121,64 @@ func (s *Store) Put(r io.Reader, limit int64, check func(io.ReaderAt, int64) err
 			err = errors.Join(err, rm)
 		}
 	}()
-	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(r, limit+1))
+	return use(f)
+}
+
+func fill(f *os.File, r io.Reader, limit int64) (int64, error) {
+	n, err := io.Copy(f, io.LimitReader(r, limit+1))
 	if err != nil {
-		return "", fmt.Errorf("keep a blob: %w", err)
+		return n, fmt.Errorf("keep a blob: %w", err)
 	}
 	if n > limit {
-		return "", ErrSize
+		return n, ErrSize
 	}
-	if err := check(f, n); err != nil {
-		return "", err
+	return n, nil
+}
+
+// keep gives a written file its name. It is on disk before it has one.
+func (s *Store) keep(f *os.File) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<62)); err != nil {
+		return "", fmt.Errorf("keep a blob: %w", err)
 	}
 	if err := f.Sync(); err != nil {
 		return "", fmt.Errorf("keep a blob: %w", err)
 	}
-	sum = hex.EncodeToString(h.Sum(nil))
-	return sum, os.Rename(f.Name(), s.Path(sum))
+	sum := hex.EncodeToString(h.Sum(nil))
+	if err := os.Rename(f.Name(), s.Path(sum)); err != nil {
+		return "", fmt.Errorf("keep a blob: %w", err)
+	}
+	return sum, s.syncDir()
 }
 
-// Limits of what a zip may unpack to.
-type Limits struct {
-	Bytes int64
-	Files int
-}
-
-// ErrZip is every reason to refuse a zip.
-var ErrZip = errors.New("refused zip")
-
-func bad(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrZip, fmt.Sprintf(format, args...))
-}
-
-// Check reads the whole zip and finds what would be dangerous or impossible to
-// unpack.
-func Check(r io.ReaderAt, size int64, l Limits) error {
-	z, err := zip.NewReader(r, size)
+func (s *Store) syncDir() error {
+	d, err := os.Open(s.dir)
 	if err != nil {
-		return bad("not a zip: %v", err)
+		return fmt.Errorf("keep a blob: %w", err)
 	}
-	if len(z.File) > l.Files {
-		return bad("%d files are more than %d", len(z.File), l.Files)
-	}
-	seen := map[string]bool{}
-	left := l.Bytes
-	for _, f := range z.File {
-		name := strings.TrimSuffix(f.Name, "/")
-		if err := goodName(name); err != nil {
-			return err
-		}
-		if seen[name] {
-			return bad("%.100q is in it twice", name)
-		}
-		seen[name] = true
-		if mode := f.Mode(); !mode.IsRegular() && !mode.IsDir() {
-			return bad("%.100q is a link or a device: packages hold files and folders only", name)
-		}
-		n, err := inflate(f, left)
-		if err != nil {
-			return err
-		}
-		left -= n
-	}
-	return nil
+	return errors.Join(d.Sync(), d.Close())
 }
 
-func goodName(name string) error {
-	if name == "" || len(name) > 4096 || !filepath.IsLocal(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\\x00") {
-		return bad("the name %.100q leaves the package or is not clean", name)
-	}
-	return nil
-}
+var sumForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// inflate counts the bytes of one file, which must not exceed left.
-func inflate(f *zip.File, left int64) (int64, error) {
-	in, err := f.Open()
+// Sweep removes blobs that have not been touched since before and of which
+// needed says that nobody names them, and returns how many.
+func (s *Store) Sweep(before time.Time, needed func(sum string) bool) (int, error) {
+	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return 0, bad("%.100q: %v", f.Name, err)
+		return 0, fmt.Errorf("sweep the blobs: %w", err)
 	}
-	defer in.Close() // the checksum is verified by reading to the end
-	n, err := io.Copy(io.Discard, io.LimitReader(in, left+1))
-	if err != nil {
-		return 0, bad("%.100q: %v", f.Name, err)
-	}
-	if n > left {
-		return 0, bad("it unpacks to more bytes than are allowed")
+	n := 0
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !sumForm.MatchString(e.Name()) || info.ModTime().After(before) || needed(e.Name()) {
+			continue
+		}
+		if err := os.Remove(s.Path(e.Name())); err != nil {
+			return n, fmt.Errorf("sweep the blobs: %w", err)
+		}
+		os.Remove(s.Path(e.Name()) + ".index") // droplets have none
+		n++
 	}
 	return n, nil
 }

@@ -1,0 +1,145 @@
+package blob
+
+import (
+	"archive/zip"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// Limits of what a zip may unpack to.
+type Limits struct {
+	Bytes int64
+	Files int
+}
+
+// ErrZip is every reason to refuse a zip.
+var ErrZip = errors.New("refused zip")
+
+func bad(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrZip, fmt.Sprintf(format, args...))
+}
+
+// maxTarget bounds the target of a symbolic link: Linux's PATH_MAX.
+const maxTarget = 4096
+
+// Check reads the whole zip and finds what would be dangerous or impossible to
+// unpack. A zip that passes has clean, distinct, local names of files, folders
+// and symbolic links; links are relative, stay inside, and nothing lies below one.
+func Check(r io.ReaderAt, size int64, l Limits) error {
+	_, err := check(r, size, l)
+	return err
+}
+
+// check also tells which entry has which bytes, for entries that are not empty.
+func check(r io.ReaderAt, size int64, l Limits) (map[int]File, error) {
+	z, err := zip.NewReader(r, size)
+	if err != nil {
+		return nil, bad("not a zip: %v", err)
+	}
+	if len(z.File) > l.Files {
+		return nil, bad("%d files are more than %d", len(z.File), l.Files)
+	}
+	c := checker{kinds: map[string]fs.FileMode{}, left: l.Bytes, sum: sha1.New()}
+	files := map[int]File{}
+	for i, f := range z.File {
+		found, err := c.entry(f)
+		if err != nil {
+			return nil, err
+		}
+		if f.Mode().IsRegular() && found.Size > 0 {
+			files[i] = found
+		}
+	}
+	return files, c.parents()
+}
+
+type checker struct {
+	kinds map[string]fs.FileMode // by clean name
+	left  int64                  // bytes that may still come
+	sum   hash.Hash
+}
+
+func (c *checker) entry(f *zip.File) (File, error) {
+	name := strings.TrimSuffix(f.Name, "/")
+	if err := goodName(name); err != nil {
+		return File{}, err
+	}
+	mode := f.Mode()
+	if old, twice := c.kinds[name]; twice && !(old.IsDir() && mode.IsDir()) {
+		return File{}, bad("%.100q is in it twice", name)
+	}
+	c.kinds[name] = mode.Type()
+	link := mode.Type() == fs.ModeSymlink
+	if !mode.IsRegular() && !mode.IsDir() && !link {
+		return File{}, bad("%.100q is a device or a pipe: packages hold files, folders and links only", name)
+	}
+	target := &strings.Builder{}
+	found, err := c.inflate(f, link, target)
+	if err == nil && link {
+		err = goodLink(name, target.String())
+	}
+	return found, err
+}
+
+func goodName(name string) error {
+	if name == "" || len(name) > maxTarget || !filepath.IsLocal(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\\x00") {
+		return bad("the name %.100q leaves the package or is not clean", name)
+	}
+	return nil
+}
+
+// goodLink refuses what could lead out. A clean target has ".." only at its
+// start, where the folders above the link are real ones (see parents); so no
+// chain of links that each pass can leave.
+func goodLink(name, target string) error {
+	if target == "" || strings.ContainsAny(target, "\\\x00") || path.IsAbs(target) || path.Clean(target) != target || !filepath.IsLocal(path.Join(path.Dir(name), target)) {
+		return bad("the link %.100q leaves the package: its target is %.100q", name, target)
+	}
+	return nil
+}
+
+// parents refuses names below something that is no folder.
+func (c *checker) parents() error {
+	for name := range c.kinds {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			if kind, listed := c.kinds[dir]; listed && !kind.IsDir() {
+				return bad("%.100q lies below %.100q, which is no folder", name, dir)
+			}
+		}
+	}
+	return nil
+}
+
+// inflate reads one file to its end, which verifies its checksum, and counts
+// its bytes instead of believing the header.
+func (c *checker) inflate(f *zip.File, link bool, target *strings.Builder) (File, error) {
+	in, err := f.Open()
+	if err != nil {
+		return File{}, bad("%.100q: %v", f.Name, err)
+	}
+	defer in.Close() // the checksum is verified by reading to the end
+	limit := c.left
+	var into io.Writer = c.sum
+	if link {
+		limit, into = min(limit, maxTarget), io.MultiWriter(c.sum, target)
+	}
+	c.sum.Reset()
+	n, err := io.Copy(into, io.LimitReader(in, limit+1))
+	if err != nil {
+		return File{}, bad("%.100q: %v", f.Name, err)
+	}
+	if n > limit {
+		return File{}, bad("%.100q unpacks to more bytes than are allowed", f.Name)
+	}
+	c.left -= n
+	found := File{Size: n}
+	c.sum.Sum(found.SHA1[:0])
+	return found, nil
+}

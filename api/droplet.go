@@ -1,0 +1,240 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/dewpaas/dew/cf"
+)
+
+var dropletList = listing[*cf.Droplet]{filters: with(ofApp, filters{"organization_guids": byOrg}), visible: inVisibleSpaces, show: showDroplet}
+
+// showDroplet shows process types, which hold commands, to developers only.
+func showDroplet(c *call, d *cf.Droplet) (obj, error) {
+	s, err := cf.Get[cf.Space](c.tx, d.SpaceGUID)
+	if err != nil {
+		return nil, err
+	}
+	types := any(obj{"redacted_message": "[PRIVATE DATA HIDDEN]"})
+	if c.may(s, secrets) {
+		types = filled(d.ProcessTypes)
+	}
+	var checksum any
+	if d.Checksum != "" {
+		checksum = obj{"type": "sha256", "value": d.Checksum}
+	}
+	links := obj{"app": c.link("apps", d.AppGUID), "download": c.link("droplets", d.GUID, "download"),
+		"assign_current_droplet": obj{"href": c.url + "/v3/apps/" + d.AppGUID + "/relationships/current_droplet", "method": "PATCH"}}
+	if d.PackageGUID != "" {
+		links["package"] = c.link("packages", d.PackageGUID)
+	}
+	return c.described(&d.Meta, "droplets", obj{"state": d.State, "error": nullable(d.Error), "stack": d.Stack, "image": nil, "lifecycle": obj{"type": "buildpack", "data": obj{}},
+		"buildpacks": []obj{{"name": "go_buildpack", "buildpack_name": "go", "detect_output": "go", "version": nullable(d.Builder)}}, "process_types": types, "execution_metadata": "",
+		"checksum": checksum, "relationships": obj{"app": toOne(d.AppGUID)}, "links": links}), nil
+}
+
+// Droplets keeps the bytes of droplets. A droplet is verified when it comes in.
+type Droplets interface {
+	// Import reads a droplet, which is hostile until it was verified, and
+	// returns its digest and the start command of each process type.
+	Import(r io.Reader) (sum string, types map[string]string, err error)
+	// Export writes a droplet as one file.
+	Export(w io.Writer, sum string) error
+}
+
+func (s *Server) dropletRoutes(t table) {
+	list(t, "/v3/droplets", dropletList)
+	under(t, "droplets", dropletList)
+	t.post("/v3/droplets", 201, (*call).createDroplet, "source_guid")
+	t.get("/v3/droplets/{guid}", inSpace("Droplet", look, showDroplet))
+	t.patch("/v3/droplets/{guid}", inSpace("Droplet", develop, relabel(showDroplet)))
+	t.delete("/v3/droplets/{guid}", 202, (*call).deleteDroplet)
+	t.raw(http.MethodPost, "/v3/droplets/{guid}/upload", (*call).uploadDroplet)
+	t.raw(http.MethodGet, "/v3/droplets/{guid}/download", (*call).downloadDroplet)
+}
+
+func (c *call) createDroplet() (any, error) {
+	var b struct {
+		Types         map[string]string `json:"process_types"`
+		Relationships struct{ App one }
+	}
+	if err := c.read(&b); err != nil {
+		return nil, err
+	}
+	a, s, err := c.appFrom(b.Relationships.App, develop)
+	if err != nil {
+		return nil, err
+	}
+	d := &cf.Droplet{AppGUID: a.GUID, SpaceGUID: a.SpaceGUID, State: awaitingUpload, Stack: a.Stack, ProcessTypes: b.Types}
+	if source := c.r.URL.Query().Get("source_guid"); source != "" {
+		err = c.copyDroplet(d, source)
+	} else if c.droplets == nil {
+		err = unavailable("No stager is connected to this API: droplets cannot be uploaded.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := c.tx.Insert(d); err != nil {
+		return nil, err
+	}
+	if err := c.record("audit.app.droplet.create", target(a), s, obj{"droplet_guid": d.GUID}); err != nil {
+		return nil, err
+	}
+	return showDroplet(c, d)
+}
+
+// copyDroplet makes d the copy of another app's droplet: droplets are found by
+// their digest, so there are no bytes to move.
+func (c *call) copyDroplet(d *cf.Droplet, source string) error {
+	from, err := cf.First[cf.Droplet](c.tx, cf.Is("guid", source))
+	if err != nil {
+		return err
+	}
+	if from == nil {
+		return notFound("Droplet")
+	}
+	if _, err := c.space(from.SpaceGUID, develop, "Droplet"); err != nil {
+		return err
+	}
+	if from.State != "STAGED" {
+		return unprocessable("source droplet is not staged")
+	}
+	d.State, d.Checksum, d.Stack, d.Builder, d.ProcessTypes = from.State, from.Checksum, from.Stack, from.Builder, from.ProcessTypes
+	return nil
+}
+
+func (c *call) deleteDroplet() (any, error) {
+	d, err := find[cf.Droplet](c, "Droplet", develop)
+	if err != nil {
+		return nil, err
+	}
+	a, err := cf.Get[cf.App](c.tx, d.AppGUID)
+	if err != nil {
+		return nil, err
+	}
+	if a.DropletGUID == d.GUID {
+		return nil, unprocessable("The droplet is the current one of its app. Set another one first.")
+	}
+	if err := c.tx.Delete(d); err != nil {
+		return nil, err
+	}
+	if err := c.recordApp("audit.app.droplet.delete", a, obj{"droplet_guid": d.GUID}); err != nil {
+		return nil, err
+	}
+	return c.done("droplet.delete")
+}
+
+// uploadDroplet takes a droplet that was downloaded before, perhaps elsewhere.
+func (c *call) uploadDroplet(w http.ResponseWriter) error {
+	var d *cf.Droplet
+	load := func() (err error) {
+		if d, err = find[cf.Droplet](c, "Droplet", develop); err != nil {
+			return err
+		}
+		if err := c.enabled("app_bits_upload"); err != nil {
+			return err
+		}
+		if d.State != awaitingUpload {
+			return unprocessable("Droplet may be uploaded only once. Create a new droplet to upload different bits.")
+		}
+		if c.droplets == nil {
+			return unavailable("No stager is connected to this API: droplets cannot be uploaded.")
+		}
+		return nil
+	}
+	if err := c.transact(false, load); err != nil {
+		return err
+	}
+	c.r.Body = http.MaxBytesReader(w, c.r.Body, maxUpload+maxBody)
+	sum, types, err := c.dropletBits()
+	if err != nil {
+		return err
+	}
+	err = c.transact(true, func() error {
+		if err := load(); err != nil {
+			return err
+		}
+		d.State, d.Checksum = "STAGED", sum
+		if len(d.ProcessTypes) == 0 {
+			d.ProcessTypes = types
+		}
+		if err := c.tx.Save(d); err != nil {
+			return err
+		}
+		if err := c.recordIn(d.SpaceGUID, "audit.app.droplet.upload", cf.Actor{GUID: d.AppGUID, Type: "app"}, obj{"droplet_guid": d.GUID}); err != nil {
+			return err
+		}
+		_, err := c.done("droplet.upload")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", c.location)
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func (c *call) dropletBits() (string, map[string]string, error) {
+	form, err := c.form()
+	if err != nil {
+		return "", nil, err
+	}
+	for range 8 {
+		part, err := form.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", nil, badForm(err)
+		}
+		if part.FormName() != "bits" {
+			continue
+		}
+		sum, types, err := c.droplets.Import(part)
+		if shown := uploadError(err); shown != err {
+			return "", nil, shown
+		}
+		if err != nil {
+			return "", nil, unprocessable("The droplet is invalid: %v", err)
+		}
+		return sum, types, nil
+	}
+	return "", nil, unprocessable("Upload must include bits")
+}
+
+func (c *call) downloadDroplet(w http.ResponseWriter) error {
+	var d *cf.Droplet
+	err := c.transact(true, func() (err error) {
+		if d, err = find[cf.Droplet](c, "Droplet", look); err != nil {
+			return err
+		}
+		if _, err := c.space(d.SpaceGUID, secrets, "Droplet"); err != nil {
+			return err
+		}
+		if d.State != "STAGED" || c.droplets == nil {
+			return unprocessable("Droplet has no bits to download.")
+		}
+		return c.recordIn(d.SpaceGUID, "audit.app.droplet.download", cf.Actor{GUID: d.AppGUID, Type: "app"}, obj{"droplet_guid": d.GUID})
+	})
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, c.r, c.ticket("droplets", d.Checksum), http.StatusFound)
+	return nil
+}
+
+// sendDroplet breaks the connection off when the droplet cannot be read to its
+// end, so that nobody takes a part for the whole.
+func (s *Server) sendDroplet(w http.ResponseWriter, r *http.Request, sum string) {
+	if s.droplets == nil {
+		s.fail(w, r, notFound("Droplet"))
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := s.droplets.Export(w, sum); err != nil {
+		s.log.Error("droplet download failed", "droplet", sum, "err", err)
+		panic(http.ErrAbortHandler)
+	}
+}
