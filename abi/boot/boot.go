@@ -26,6 +26,7 @@ const (
 	TagImage     Tag = 9  // u64, bytes
 	TagWallClock Tag = 10 // u64, nanoseconds since 1970 UTC
 	TagSeed      Tag = 11 // 32 bytes of entropy
+	TagResolver  Tag = 12 // 4 bytes, IPv4 address of a DNS server; repeated, in order; absent: the gateway is one
 )
 
 // NIC is the guest's one virtual network card. The wire is point to point:
@@ -51,6 +52,7 @@ type Config struct {
 	ImageSize    uint64 // bytes at abi.FDImage; 0: no image
 	WallClock    int64  // ns since 1970 at start, for a kernel without a clock of its own; 0 on a process tender
 	Seed         [32]byte
+	Resolvers    [][4]byte // DNS servers, best first; none: the NIC's gateway
 }
 
 // HasNIC tells whether the guest has a network card.
@@ -85,6 +87,9 @@ func Encode(c *Config) []byte {
 	b = appendU64(b, TagImage, c.ImageSize)
 	b = appendU64(b, TagWallClock, uint64(c.WallClock))
 	b = appendItem(b, TagSeed, string(c.Seed[:]))
+	for _, a := range c.Resolvers {
+		b = appendItem(b, TagResolver, string(a[:]))
+	}
 	put32(b[12:], uint32(len(b)))
 	return b
 }
@@ -124,6 +129,11 @@ func (c *Config) set(t Tag, v []byte) error {
 			return errItem
 		}
 		copy(c.Seed[:], v)
+	case TagResolver:
+		if len(v) != 4 {
+			return errItem
+		}
+		c.Resolvers = append(c.Resolvers, [4]byte(v))
 	case TagMemory, TagCPUs, TagOverlay, TagImage, TagWallClock:
 		if len(v) != 8 {
 			return errItem

@@ -16,6 +16,7 @@ func sample() *Config {
 			Addr: [4]byte{10, 7, 0, 2}, Gateway: [4]byte{169, 254, 0, 1}, MTU: 1500},
 		MemoryLimit: 64 << 20, CPUs: 2, OverlayQuota: 16 << 20, ImageSize: 4096,
 		WallClock: 1795000000123456789, Seed: [32]byte{31: 9},
+		Resolvers: [][4]byte{{10, 0, 0, 53}, {10, 0, 1, 53}},
 	}
 }
 
@@ -43,6 +44,11 @@ func TestDecodeRefusesDamage(t *testing.T) {
 		"cut":          func(b []byte) []byte { put32(b[12:], uint32(len(b)-4)); return b[:len(b)-4] },
 		"short number": func(b []byte) []byte {
 			b = appendItem(b, TagMemory, "1234")
+			put32(b[12:], uint32(len(b)))
+			return b
+		},
+		"short resolver": func(b []byte) []byte {
+			b = appendItem(b, TagResolver, "123")
 			put32(b[12:], uint32(len(b)))
 			return b
 		},

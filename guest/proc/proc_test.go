@@ -106,3 +106,20 @@ func TestNothingIsMadeInProc(t *testing.T) {
 		t.Error("a file system is named that is not there")
 	}
 }
+
+func TestResolversAreThoseOfTheBootRecord(t *testing.T) {
+	w := World{Gateway: [4]byte{169, 254, 0, 1}}
+	if got := w.resolvConf(); got != "nameserver 169.254.0.1\n" {
+		t.Errorf("by default %q", got)
+	}
+	w.Resolvers = [][4]byte{{10, 0, 0, 53}, {10, 0, 1, 53}, {10, 0, 2, 53}, {10, 0, 3, 53}}
+	if got := w.resolvConf(); got != "nameserver 10.0.0.53\nnameserver 10.0.1.53\nnameserver 10.0.2.53\n" {
+		t.Errorf("of four %q", got)
+	}
+	if got := (World{}).resolvConf(); got != "" {
+		t.Errorf("without a vNIC %q", got)
+	}
+	if got := (World{Hostname: "web-0"}).hosts(); got != "127.0.0.1\tlocalhost web-0\n" {
+		t.Errorf("hosts without a vNIC: %q", got)
+	}
+}

@@ -19,6 +19,8 @@ type World struct {
 	Env      []string
 	Addr     [4]byte // zero: no vNIC
 	Gateway  [4]byte
+	// Resolvers are the DNS servers; none: the gateway is one.
+	Resolvers [][4]byte
 
 	InUse    func() uint64 // bytes
 	CPUTime  func() int64  // ns
@@ -101,22 +103,41 @@ func directory(files func() []file) *vfs.Synthetic {
 func fixed(s *vfs.Synthetic) func() *vfs.Synthetic { return func() *vfs.Synthetic { return s } }
 
 func (w World) etc() map[string]string {
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost\n"
-	if w.Addr != [4]byte{} {
-		hosts += dotted(w.Addr) + "\t" + w.Hostname + "\n"
-	}
 	files := map[string]string{
-		"/etc/hosts":         hosts,
+		"/etc/hosts":         w.hosts(),
 		"/etc/hostname":      w.Hostname + "\n",
 		"/etc/passwd":        "root:x:0:0:root:" + w.home() + ":/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
 		"/etc/group":         "root:x:0:\nnobody:x:65534:\n",
 		"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 		"/etc/os-release":    "ID=dew\nNAME=Dew\nPRETTY_NAME=\"Dew droplet\"\n",
 	}
-	if w.Gateway != [4]byte{} {
-		files["/etc/resolv.conf"] = "nameserver " + dotted(w.Gateway) + "\n"
+	if conf := w.resolvConf(); conf != "" {
+		files["/etc/resolv.conf"] = conf
 	}
 	return files
+}
+
+// hosts has no ::1: a guest speaks IPv4 alone.
+func (w World) hosts() string {
+	if w.Addr == [4]byte{} {
+		return "127.0.0.1\tlocalhost " + w.Hostname + "\n"
+	}
+	return "127.0.0.1\tlocalhost\n" + dotted(w.Addr) + "\t" + w.Hostname + "\n"
+}
+
+// maxResolvers is MAXNS of resolver(5): programs look at no more.
+const maxResolvers = 3
+
+func (w World) resolvConf() string {
+	resolvers := w.Resolvers[:min(len(w.Resolvers), maxResolvers)]
+	if len(resolvers) == 0 && w.Gateway != [4]byte{} {
+		resolvers = [][4]byte{w.Gateway}
+	}
+	conf := ""
+	for _, a := range resolvers {
+		conf += "nameserver " + dotted(a) + "\n"
+	}
+	return conf
 }
 
 // home is $HOME of the program's environment.

@@ -129,7 +129,7 @@ func world() proc.World {
 		Random: host.Random, Limit: func(n int) (uint64, uint64) { l := limit(n); return l.Cur, l.Max },
 	}
 	if config != nil {
-		w.Args, w.Env = config.Args, config.Env
+		w.Args, w.Env, w.Resolvers = config.Args, config.Env, config.Resolvers
 		if config.HasNIC() {
 			w.Addr, w.Gateway = config.NIC.Addr, config.NIC.Gateway
 		}

@@ -45,17 +45,36 @@ func TestStandardLibraryInsideAGuest(t *testing.T) {
 	}
 	root := shadow(t)
 	skip := leftOut(t)
-	for _, pkg := range []string{"os", "io/fs", "path/filepath", "os/signal"} {
-		t.Run(pkg, func(t *testing.T) {
+	for _, c := range packages {
+		t.Run(c.name, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")
-			build(t, root, filepath.Join(root.Dir, "src"), "test", "-c", "-o", program, "./"+pkg)
+			build(t, root, filepath.Join(root.Dir, "src"), "test", "-c", "-tags="+c.tags, "-o", program, "./"+c.name)
 			args := []string{"-test.short", "-test.timeout=90s"}
-			if len(skip[pkg]) > 0 {
-				args = append(args, "-test.skip=^("+strings.Join(skip[pkg], "|")+")$")
+			if len(skip[c.name]) > 0 {
+				args = append(args, "-test.skip=^("+strings.Join(skip[c.name], "|")+")$")
 			}
-			runGuest(t, td, program, "/src/"+pkg, imageOf(t, pkg), args)
+			runGuest(t, td, program, "/src/"+c.name, imageOf(t, append(c.files, "src/"+c.name)...), args)
 		})
 	}
+}
+
+// packages are those whose tests run in a guest.
+var packages = []struct {
+	name  string
+	tags  string
+	files []string // below GOROOT, beyond the package's own
+}{
+	{name: "io"},
+	{name: "bufio"},
+	{name: "context"},
+	{name: "sync"},
+	// timetzdata: the package's own init, which is before the library OS's, loads a zone.
+	{name: "time", tags: "timetzdata", files: []string{"lib/time"}},
+	{name: "os"},
+	{name: "io/fs"},
+	{name: "path/filepath"},
+	{name: "os/signal"},
+	{name: "net/netip"},
 }
 
 func TestPointersWhileStacksMove(t *testing.T) {
@@ -121,29 +140,31 @@ func runGuest(t *testing.T, td *process.Tender, program, dir string, img *os.Fil
 	}
 }
 
-// imageOf is a file-system image with the package's sources, which its tests read.
-func imageOf(t *testing.T, pkg string) *os.File {
+// imageOf is a file-system image with folders of GOROOT, which tests read.
+func imageOf(t *testing.T, folders ...string) *os.File {
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := filepath.Join(strings.TrimSpace(string(goroot)), "src")
+	base := strings.TrimSpace(string(goroot))
 	sources := []image.Source{
 		{Path: "tmp", Mode: image.ModeDir | 0o1777},
 		{Path: "usr/bin/some", Mode: image.ModeRegular | 0o755, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }},
 	}
-	err = filepath.WalkDir(filepath.Join(base, pkg), func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	for _, folder := range folders {
+		err = filepath.WalkDir(filepath.Join(base, folder), func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := os.Stat(p)
+			rel, _ := filepath.Rel(base, p)
+			sources = append(sources, image.Source{Path: rel, Mode: image.ModeRegular | 0o644, Size: uint64(info.Size()),
+				Open: func() (io.ReadCloser, error) { return os.Open(p) }})
 			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		info, err := os.Stat(p)
-		rel, _ := filepath.Rel(base, p)
-		sources = append(sources, image.Source{Path: "src/" + rel, Mode: image.ModeRegular | 0o644, Size: uint64(info.Size()),
-			Open: func() (io.ReadCloser, error) { return os.Open(p) }})
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	f, err := os.Create(filepath.Join(t.TempDir(), "image"))
 	if err != nil {
