@@ -3,6 +3,7 @@ package tender
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -30,9 +31,22 @@ type Spec struct {
 	Stderr  *os.File    // the same; nil: as Stdout
 	Limits  Limits
 
+	// Watch, where it is set, is given our end of the control channel and
+	// returns what the Link reads and writes instead: for those who look at
+	// what a guest really says.
+	Watch func(io.ReadWriteCloser) io.ReadWriteCloser
+
 	// DieWithCaller ends the guest when the calling process ends, however it
 	// ends: right for `dew run`, wrong for a cell, whose guests outlive it.
 	DieWithCaller bool
+}
+
+// Link returns the link on our end of the guest's control channel.
+func (s *Spec) Link(conn io.ReadWriteCloser) *Link {
+	if s.Watch != nil {
+		conn = s.Watch(conn)
+	}
+	return NewLink(conn)
 }
 
 // Limits are enforced from outside the guest.

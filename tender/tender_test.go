@@ -1,12 +1,16 @@
 package tender
 
 import (
+	"bytes"
+	"io"
+	"net"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/dewpaas/dew/abi/boot"
+	"github.com/dewpaas/dew/abi/control"
 )
 
 func TestExitInWordsAndAsStatus(t *testing.T) {
@@ -52,5 +56,28 @@ func TestCheck(t *testing.T) {
 		if s.Check() == nil {
 			t.Errorf("%s is accepted", name)
 		}
+	}
+}
+
+// TestWatchSeesWhatTheGuestSays: the link reads what the watcher lets through.
+func TestWatchSeesWhatTheGuestSays(t *testing.T) {
+	ours, theirs := net.Pipe()
+	seen := new(bytes.Buffer)
+	s := &Spec{Watch: func(c io.ReadWriteCloser) io.ReadWriteCloser {
+		return struct {
+			io.Reader
+			io.Writer
+			io.Closer
+		}{io.TeeReader(c, seen), c, c}
+	}}
+	l := s.Link(ours)
+	said := control.Append(nil, control.Frame{Kind: control.Report, Payload: []byte("hello")})
+	if _, err := theirs.Write(said); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	<-l.Done()
+	if got := l.Reports(); len(got) != 1 || got[0] != "hello" || !bytes.Equal(seen.Bytes(), said) {
+		t.Errorf("reports %q, seen %q", got, seen)
 	}
 }

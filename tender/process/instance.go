@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"syscall"
@@ -32,11 +31,11 @@ var (
 	_ tender.Sampler  = (*Instance)(nil)
 )
 
-func newInstance(c child, group *cgroup.Group, control io.ReadWriteCloser) *Instance {
+func newInstance(c child, group *cgroup.Group, link *tender.Link) *Instance {
 	os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", c.pid), []byte("500"), 0) // a guest dies before its host's services
 	unix.SetNonblock(c.pidfd, true)                                              // so that waiting takes no thread
 	i := &Instance{pid: c.pid, pidfd: os.NewFile(uintptr(c.pidfd), "pidfd"), group: group,
-		link: tender.NewLink(control), done: make(chan struct{})}
+		link: link, done: make(chan struct{})}
 	go i.collect()
 	return i
 }

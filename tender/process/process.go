@@ -100,7 +100,7 @@ func (t *Tender) start(spec *tender.Spec) (_ *Instance, err error) {
 		opened.addAll(j.procs)
 		var c child
 		if c, err = j.script().run(namespaces); err == nil {
-			return newInstance(c, group, control), nil
+			return newInstance(c, group, spec.Link(control)), nil
 		}
 	}
 	control.Close()

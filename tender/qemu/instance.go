@@ -30,7 +30,7 @@ type instance struct {
 // run starts QEMU in its namespaces. The goroutine that starts it stays on its
 // thread until QEMU ends, because the kernel's parent-death signal follows the
 // thread and not the process.
-func (m *machine) run(dieWithCaller bool) (*instance, error) {
+func (m *machine) run(s *tender.Spec) (*instance, error) {
 	conn, err := net.FileConn(m.control)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (m *machine) run(dieWithCaller bool) (*instance, error) {
 	if m.jail != "" {
 		m.namespaces(cmd.SysProcAttr)
 	}
-	if dieWithCaller {
+	if s.DieWithCaller {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	i := &instance{words: m.words, group: m.group, procs: m.procs, done: make(chan struct{})}
@@ -54,7 +54,7 @@ func (m *machine) run(dieWithCaller bool) (*instance, error) {
 		conn.Close()
 		return nil, err
 	}
-	i.link = tender.NewLink(conn)
+	i.link = s.Link(conn)
 	close(started)
 	return i, nil
 }

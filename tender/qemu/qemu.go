@@ -32,6 +32,15 @@ type Tender struct {
 	Jail   string // an empty directory for QEMU's root, reachable for all; "": none, for callers that are not root
 
 	groups *cgroup.Host // nil without root: limits are then not enforced
+	alter  func(args []string) []string
+}
+
+// Altered returns a tender like t that changes the arguments of QEMU: tests
+// prove with it what they are good for.
+func (t *Tender) Altered(alter func(args []string) []string) *Tender {
+	other := *t
+	other.alter = alter
+	return &other
 }
 
 var _ tender.Tender = (*Tender)(nil)
@@ -99,7 +108,7 @@ func (t *Tender) Start(ctx context.Context, s *tender.Spec) (tender.Instance, er
 		m.abandon()
 		return nil, fmt.Errorf("instance %s: %w", s.Name, err)
 	}
-	i, err := m.run(spec.DieWithCaller)
+	i, err := m.run(&spec)
 	if err != nil {
 		m.abandon()
 		return nil, fmt.Errorf("instance %s: start QEMU: %w", s.Name, err)
@@ -218,6 +227,9 @@ func (t *Tender) machine(s *tender.Spec) (m *machine, err error) {
 		m.network(s)
 	}
 	m.confine()
+	if t.alter != nil {
+		m.args = t.alter(m.args)
+	}
 	return m, nil
 }
 

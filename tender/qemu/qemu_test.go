@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -178,6 +179,27 @@ func TestSecretsAreOnNoCommandLine(t *testing.T) {
 		if !strings.Contains(line, wanted) {
 			t.Errorf("%q is missing on %s", wanted, line)
 		}
+	}
+}
+
+// TestAlteredChangesOneTenderOnly: what tests leave out, guests keep.
+func TestAlteredChangesOneTenderOnly(t *testing.T) {
+	s := spec(t, nil)
+	complete(s)
+	whole := &Tender{Binary: "qemu", Accel: TCG}
+	open := whole.Altered(func(args []string) []string {
+		return slices.DeleteFunc(args, func(a string) bool { return a == "-no-reboot" })
+	})
+	for td, want := range map[*Tender]bool{whole: true, open: false} {
+		m, err := td.machine(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(m.args, "-no-reboot") != want {
+			t.Errorf("want %v: %v", want, m.args)
+		}
+		m.closeInherited()
+		m.abandon()
 	}
 }
 
