@@ -1,0 +1,44 @@
+package egress
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCheck(t *testing.T) {
+	g := Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}, Deny: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}
+	for address, ok := range map[string]bool{
+		"93.184.216.34": true, "10.0.0.1": true, "2606:2800::1": true, "127.0.0.9": true,
+		"127.0.0.1": false, "::1": false, "::ffff:127.0.0.1": false, "169.254.169.254": false, "fe80::1": false, "0.0.0.0": false, "0.1.2.3": false, "::": false,
+		"224.0.0.1": false, "ff02::1": false, "10.1.2.3": false, "::ffff:10.1.2.3": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false,
+	} {
+		if err := g.Check(netip.MustParseAddr(address)); (err == nil) != ok || err != nil && !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v, want allowed %v", address, err, ok)
+		}
+	}
+}
+
+// TestNamesAreCheckedWhenDialed: what counts is where the name leads now.
+func TestNamesAreCheckedWhenDialed(t *testing.T) {
+	s := httptest.NewServer(http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound))
+	defer s.Close()
+	url := strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
+	if _, err := new(Guard).Client(time.Minute).Get(url); !errors.Is(err, ErrRefused) {
+		t.Errorf("localhost: %v", err)
+	}
+	loop := Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
+	answer, err := loop.Client(time.Minute).Get(url)
+	if err != nil || answer.StatusCode != http.StatusFound {
+		t.Fatalf("%v, %v: want the redirection, not its target", answer, err)
+	}
+	answer.Body.Close()
+	if _, err := loop.Dialer(time.Minute).Dial("tcp", net.JoinHostPort("169.254.169.254", "80")); !errors.Is(err, ErrRefused) {
+		t.Errorf("metadata service: %v", err)
+	}
+}

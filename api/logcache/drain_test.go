@@ -1,0 +1,222 @@
+package logcache
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dewpaas/dew/api/egress"
+	"github.com/dewpaas/dew/cf"
+)
+
+const patience = time.Minute
+
+func loopback() egress.Guard {
+	return egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+}
+
+func drainCache(t *testing.T) *Cache {
+	c := New(DefaultBounds())
+	c.SetGuard(loopback())
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// frames reads messages with their length in front until the connection ends.
+func frames(conn net.Conn, out chan<- string) {
+	in := bufio.NewReader(conn)
+	for {
+		size, err := in.ReadString(' ')
+		if err != nil {
+			return
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(size))
+		if err != nil {
+			out <- "bad length " + size
+			return
+		}
+		text := make([]byte, n)
+		if _, err := io.ReadFull(in, text); err != nil {
+			return
+		}
+		out <- string(text)
+	}
+}
+
+func receive(t *testing.T, from <-chan string) string {
+	t.Helper()
+	select {
+	case m := <-from:
+		return m
+	case <-time.After(patience):
+		t.Fatal("no message")
+		return ""
+	}
+}
+
+func TestDrainOverTCPComesBack(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got, conns := make(chan string, 100), make(chan net.Conn, 10)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns <- conn
+			go frames(conn, got)
+		}
+	}()
+	c := drainCache(t)
+	d := Drain{app, "org.space.app", "syslog://" + l.Addr().String()}
+	c.SetDrains([]Drain{d})
+	say(c, "one\nline")
+	want := "<14>1 1970-01-01T00:01:40Z org.space.app " + app + " [APP/PROC/WEB/0] - - one line\n"
+	if m := receive(t, got); m != want {
+		t.Errorf("got  %q\nwant %q", m, want)
+	}
+	c.Log(cf.LogLine{AppGUID: app, Time: time.Unix(101, 1000), Source: "RTR", Instance: "0", Err: true, Text: []byte("e")})
+	if m := receive(t, got); !strings.HasPrefix(m, "<11>1 1970-01-01T00:01:41.000001Z ") {
+		t.Errorf("an error line is %q", m)
+	}
+	first := <-conns
+	c.SetDrains([]Drain{d}) // the same: nothing is disturbed
+	first.Close()
+	second := <-conns // it dials again
+	defer second.Close()
+	say(c, "after")
+	if m := receive(t, got); !strings.HasSuffix(m, " after\n") {
+		t.Errorf("got %q", m)
+	}
+	if recent := strings.Join(read(t, c, ""), "|"); !strings.Contains(recent, "The syslog drain does not work, next try in 1s") {
+		t.Errorf("the app is not told: %q", recent)
+	}
+}
+
+func TestDrainOverTLS(t *testing.T) {
+	// httptest has a certificate for 127.0.0.1 at hand.
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	defer s.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: s.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got := make(chan string, 10)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go frames(conn, got)
+		}
+	}()
+	c := drainCache(t)
+	c.roots = x509.NewCertPool()
+	c.roots.AddCert(s.Certificate())
+	c.SetDrains([]Drain{{app, "h", "syslog-tls://" + l.Addr().String()}})
+	say(c, "secret")
+	if m := receive(t, got); !strings.HasSuffix(m, " secret\n") {
+		t.Errorf("got %q", m)
+	}
+}
+
+func TestDrainOverHTTPS(t *testing.T) {
+	got := make(chan string, 10)
+	s := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err != nil || r.URL.RawQuery != "key=1" {
+			text = fmt.Appendf(nil, "%v %s", err, r.URL)
+		}
+		got <- string(text)
+	}))
+	defer s.Close()
+	c := drainCache(t)
+	c.roots = x509.NewCertPool()
+	c.roots.AddCert(s.Certificate())
+	c.SetDrains([]Drain{{app, "h", s.URL + "/in?key=1"}})
+	say(c, "posted")
+	if m := receive(t, got); !strings.HasSuffix(m, " posted\n") {
+		t.Errorf("got %q", m)
+	}
+}
+
+// TestSlowDrainBlocksNobody: a drain that does not read loses lines, the app
+// loses none, and nobody waits.
+func TestSlowDrainBlocksNobody(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := drainCache(t)
+	c.SetDrains([]Drain{{app, "h", "syslog://" + l.Addr().String()}})
+	conn, err := l.Accept() // and never reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	text := strings.Repeat("x", 10_000)
+	lines := 0
+	for c.Figures().Undelivered == 0 {
+		say(c, text)
+		lines++
+		if lines > 100_000 {
+			t.Fatal("a drain that does not read loses nothing")
+		}
+	}
+	say(c, "last")
+	if got := read(t, c, "descending=true&limit=1"); got[0] != "last" {
+		t.Errorf("the newest line is %.20q", got[0])
+	}
+	got := make(chan string, lines+10)
+	go frames(conn, got)
+	for m := ""; !strings.Contains(m, "messages were dropped because the drain is slow"); {
+		m = receive(t, got)
+		say(c, "more")
+	}
+}
+
+func TestBadDrainsAreSaid(t *testing.T) {
+	c := drainCache(t)
+	c.SetGuard(egress.Guard{})
+	for drain, want := range map[string]string{"udp://h:1": `scheme "udp" is not one of`, "syslog://127.0.0.1:1": "does not connect to this address", "syslog://": "URL cannot be read"} {
+		c.SetDrains([]Drain{{app, "h", drain}})
+		deadline := time.After(patience)
+		for !strings.Contains(strings.Join(read(t, c, "limit=1000"), "|"), want) {
+			select {
+			case <-deadline:
+				t.Fatalf("%s: nothing is said: %q", drain, read(t, c, ""))
+			default:
+			}
+		}
+	}
+}
+
+func TestMessageFieldsAreClean(t *testing.T) {
+	m := string(message(Drain{App: "a b", Host: "ö\x00 " + strings.Repeat("h", 300)}, line{source: "APP/TASK/my task", text: []byte("t\r\nu")}))
+	parts := strings.SplitN(m, " ", 8)
+	if len(parts[2]) != 255 || parts[3] != "a-b" || parts[4] != "[APP/TASK/my-task/]" || parts[7] != "t u\n" {
+		t.Errorf("got %q", m)
+	}
+}

@@ -1,0 +1,184 @@
+package logcache
+
+import (
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+)
+
+// line is a kept line. at is in nanoseconds and larger than that of every older
+// line of the app, because readers continue after the last time they saw.
+type line struct {
+	at               int64
+	source, instance string
+	err              bool
+	text             []byte
+}
+
+const lineOverhead = 96 // the struct, and what the allocator adds to a small text
+
+func (l line) cost() int { return lineOverhead + len(l.text) }
+
+// tail is the newest lines of one app, in a ring.
+type tail struct {
+	mu      sync.Mutex // guards the rest
+	ring    []line
+	head    int // the oldest
+	n       int
+	bytes   int
+	newest  int64
+	expired uint64
+	buckets map[writer]*bucket
+}
+
+// writer is one instance, whose rate is limited apart from others.
+type writer struct{ source, instance string }
+
+func newTail(old []line, b Bounds) *tail {
+	t := &tail{buckets: map[writer]*bucket{}}
+	for _, l := range old {
+		t.push(l, b)
+	}
+	return t
+}
+
+func (t *tail) add(l cf.LogLine, b Bounds) (kept line, grown int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.bytes
+	kept = line{max(l.Time.UnixNano(), t.newest+1), l.Source, l.Instance, l.Err, l.Text}
+	t.push(kept, b)
+	return kept, t.bytes - before
+}
+
+func (t *tail) push(l line, b Bounds) {
+	if t.n == len(t.ring) {
+		t.grow(b.Lines)
+	}
+	for t.n > 0 && (t.n == len(t.ring) || t.bytes+l.cost() > b.Bytes) {
+		t.drop()
+	}
+	t.ring[(t.head+t.n)%len(t.ring)] = l
+	t.n++
+	t.bytes += l.cost()
+	t.newest = l.at
+}
+
+func (t *tail) grow(most int) {
+	size := min(max(16, 2*len(t.ring)), max(most, 1))
+	if size == len(t.ring) {
+		return
+	}
+	ring := make([]line, size)
+	for i := range t.n {
+		ring[i] = *t.at(i)
+	}
+	t.ring, t.head = ring, 0
+}
+
+// at is the i-th oldest line.
+func (t *tail) at(i int) *line { return &t.ring[(t.head+i)%len(t.ring)] }
+
+func (t *tail) drop() {
+	old := t.at(0)
+	t.bytes -= old.cost()
+	*old = line{}
+	t.head = (t.head + 1) % len(t.ring)
+	t.n--
+	t.expired++
+}
+
+// halve drops all but an n-th of the lines, or all for 0, and returns how many
+// bytes that freed.
+func (t *tail) halve(n int) (freed int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before, keep := t.bytes, 0
+	if n > 0 {
+		keep = t.n / n
+	}
+	for t.n > keep {
+		t.drop()
+	}
+	return before - t.bytes
+}
+
+type tailStats struct {
+	n, bytes       int
+	oldest, newest int64
+	expired        uint64
+}
+
+func (t *tail) stats() tailStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := tailStats{n: t.n, bytes: t.bytes, newest: t.newest, expired: t.expired}
+	if t.n > 0 {
+		s.oldest = t.at(0).at
+	}
+	return s
+}
+
+// read copies at most limit lines with from <= at < to: the oldest, or newest
+// first.
+func (t *tail) read(from, to int64, limit int, newestFirst bool) []line {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first := sort.Search(t.n, func(i int) bool { return t.at(i).at >= from })
+	end := sort.Search(t.n, func(i int) bool { return t.at(i).at >= to })
+	out := make([]line, 0, max(0, min(limit, end-first)))
+	for i := range cap(out) {
+		if newestFirst {
+			out = append(out, *t.at(end - 1 - i))
+		} else {
+			out = append(out, *t.at(first + i))
+		}
+	}
+	return out
+}
+
+// bucket limits the bytes a second of one instance, and says once a second that
+// it does.
+type bucket struct {
+	left   float64
+	filled time.Time
+	said   time.Time
+}
+
+// maxBuckets bounds the instances of an app that are limited apart.
+const maxBuckets = 2000
+
+// allow tells whether a line is within the limit of its instance, and returns
+// what to say if it is not.
+func (t *tail) allow(l cf.LogLine, now time.Time) (pass bool, notice *cf.LogLine) {
+	if l.Limit == nil || *l.Limit < 0 {
+		return true, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rate := float64(*l.Limit)
+	who := writer{l.Source, l.Instance}
+	b := t.buckets[who]
+	if b == nil {
+		if len(t.buckets) >= maxBuckets {
+			clear(t.buckets)
+		}
+		b = &bucket{left: rate, filled: now}
+		t.buckets[who] = b
+	}
+	b.left = min(rate, b.left+rate*max(0, now.Sub(b.filled).Seconds()))
+	b.filled = now
+	if cost := float64(len(l.Text)); cost <= b.left {
+		b.left -= cost
+		return true, nil
+	}
+	if now.Sub(b.said) < time.Second {
+		return false, nil
+	}
+	b.said = now
+	l.Err, l.Text = false, fmt.Appendf(nil, "app instance exceeded log rate limit (%d bytes/sec)", *l.Limit)
+	return false, &l
+}
