@@ -2,8 +2,6 @@ package api
 
 import (
 	"net/http"
-
-	"github.com/dewpaas/dew/cf"
 )
 
 // routes adds every endpoint of the V3 API.
@@ -25,51 +23,6 @@ func (s *Server) routes(t table) {
 	s.settingRoutes(t)
 	s.groupRoutes(t)
 	s.serviceRoutes(t)
-}
-
-var groupList = listing[*cf.SecurityGroup]{
-	filters: filters{"names": by("name"),
-		"globally_enabled_running": byFlag("running_default"), "globally_enabled_staging": byFlag("staging_default")},
-	show: func(c *call, g *cf.SecurityGroup) (obj, error) {
-		return c.base(&g.Meta, "security_groups", obj{"name": g.Name, "rules": g.Rules, "globally_enabled": obj{"running": g.Running, "staging": g.Staging},
-			"relationships": obj{"running_spaces": toMany(nil), "staging_spaces": toMany(nil)}}), nil
-	},
-	// No group can be bound to a space yet, so everybody sees the defaults
-	// and only admins see others.
-	visible: func(c *call, q *cf.Query) error {
-		if !c.admin() {
-			q.AnyOf = append(q.AnyOf, []cf.Cond{cf.Is("running_default", int64(1)), cf.Is("staging_default", int64(1))})
-		}
-		return nil
-	},
-}
-
-func byFlag(key string) filter {
-	return func(_ *call, q *cf.Query, values []string) error {
-		if len(values) != 1 || values[0] != "true" && values[0] != "false" {
-			return badQuery("%s must be true or false", key)
-		}
-		on := int64(0)
-		if values[0] == "true" {
-			on = 1
-		}
-		q.Where = append(q.Where, cf.Is(key, on))
-		return nil
-	}
-}
-
-// groupRoutes show the groups that apply to all spaces.
-func (s *Server) groupRoutes(t table) {
-	list(t, "/v3/security_groups", groupList)
-	for stage, key := range map[string]string{"running": "running_default", "staging": "staging_default"} {
-		list(t, "/v3/spaces/{guid}/"+stage+"_security_groups", groupList, func(c *call, q *cf.Query, _ []string) error {
-			if _, err := c.space(c.param("guid"), look, "Space"); err != nil {
-				return err
-			}
-			q.Where = append(q.Where, cf.Is(key, int64(1)))
-			return nil
-		})
-	}
 }
 
 // serviceRoutes: there are no services yet, so lists are empty and making one

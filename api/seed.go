@@ -77,8 +77,8 @@ func (s *Server) settingRoutes(t table) {
 		return c.showFlag(c.param("name"))
 	})
 	t.patch("/v3/feature_flags/{name}", (*call).setFlag)
-	t.get("/v3/environment_variable_groups/{name}", func(c *call) (any, error) { return c.group(false) })
-	t.patch("/v3/environment_variable_groups/{name}", func(c *call) (any, error) { return c.group(true) })
+	t.get("/v3/environment_variable_groups/{name}", func(c *call) (any, error) { return c.envGroup(false) })
+	t.patch("/v3/environment_variable_groups/{name}", func(c *call) (any, error) { return c.envGroup(true) })
 	t.get("/v3/stacks", func(c *call) (any, error) {
 		return c.fixed("stacks", []string{"cflinuxfs4"}, obj{"description": "unikernel", "state": "ACTIVE", "default": true})
 	}, "names", "page", "per_page", "order_by", "default")
@@ -156,7 +156,7 @@ func (c *call) set(s *cf.Setting) error {
 	return c.tx.Save(s)
 }
 
-func (c *call) group(change bool) (any, error) {
+func (c *call) envGroup(change bool) (any, error) {
 	name := c.param("name")
 	if name != "running" && name != "staging" {
 		return nil, notFound("Environment variable group")

@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/dewpaas/dew/api/blob"
+	"github.com/dewpaas/dew/api/logcache"
 	"github.com/dewpaas/dew/api/uaa"
 	"github.com/dewpaas/dew/cf"
 )
@@ -30,7 +31,7 @@ type Config struct {
 	Stager   Stager
 	Runtime  Runtime
 	Droplets Droplets
-	Logs     cf.Logs // takes the lines that the API writes about apps
+	Logs     *logcache.Cache // takes the lines that the API writes too, and answers cf logs
 	Log      *slog.Logger
 	URL      string // how clients reach the API, without a slash at the end
 	Domain   string // the shared domain made at the first start
@@ -46,8 +47,9 @@ type Stager interface {
 
 // Runtime keeps guests.
 type Runtime interface {
-	// Changed says that what an app should be has changed in the ledger. It
-	// returns when the instances that are wanted are known, not yet running.
+	// Changed says that what an app should be, or whom it may reach, has changed
+	// in the ledger; "" stands for rules that concern many. It returns when the
+	// instances that are wanted are known, not yet running.
 	Changed(ctx context.Context, appGUID string) error
 	// Instances tells what the instances of a process are.
 	Instances(ctx context.Context, processGUID string) ([]cf.ActualLRP, error)
@@ -63,7 +65,7 @@ type Server struct {
 	stager   Stager
 	runtime  Runtime
 	droplets Droplets
-	logs     cf.Logs
+	logs     *logcache.Cache
 	log      *slog.Logger
 	url      string
 	domain   string
@@ -71,18 +73,13 @@ type Server struct {
 	now      func() time.Time
 }
 
-// nowhere takes log lines and forgets them.
-type nowhere struct{}
-
-func (nowhere) Log(cf.LogLine) {}
-
 // New makes a server, and on an empty ledger the quota, domain, stacks, groups
 // that every foundation has.
 func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{store: c.Store, uaa: c.UAA, blobs: c.Blobs, stager: c.Stager, runtime: c.Runtime, droplets: c.Droplets, logs: c.Logs, log: c.Log,
 		url: strings.TrimSuffix(c.URL, "/"), domain: c.Domain, now: time.Now}
 	if s.logs == nil {
-		s.logs = nowhere{}
+		s.logs = logcache.New(logcache.DefaultBounds())
 	}
 	rand.Read(s.tickets[:]) // never fails since Go 1.24
 	return s, s.seed(ctx)
@@ -103,6 +100,8 @@ func (s *Server) Handler() http.Handler {
 	r.Get("/v3", s.links)
 	r.Get("/v3/info", s.info)
 	r.Get("/blobs/{kind}/{sum}", s.redeem)
+	s.logRoutes(table{s, r, nil})
+	s.networkRoutes(table{s, r, nil})
 	s.routes(table{s, r, nil})
 	return r
 }
@@ -177,7 +176,7 @@ func (t table) delete(path string, status int, f endpoint, params ...string) {
 func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
 	here := obj{"href": s.url}
 	reply(w, http.StatusOK, obj{"links": obj{
-		"self": here, "login": here, "uaa": here, "log_cache": here, "network_policy_v1": nil, "routing": nil, "logging": nil,
+		"self": here, "login": here, "uaa": here, "log_cache": here, "network_policy_v1": obj{"href": s.url + "/networking/v1/external"}, "routing": nil, "logging": nil,
 		"app_ssh": nil, "credhub": nil, "log_stream": nil, "cloud_controller_v2": nil,
 		"cloud_controller_v3": obj{"href": s.url + "/v3", "meta": obj{"version": Version}},
 	}})
@@ -206,11 +205,18 @@ func (s *Server) link(parts ...string) obj {
 
 // raw is an endpoint that streams: it reads and writes the connection itself.
 func (t table) raw(method, path string, f func(c *call, w http.ResponseWriter) error) {
+	t.stream(method, path, func(c *call, w http.ResponseWriter) error {
+		if err := checkParams(c.r, nil); err != nil {
+			return err
+		}
+		return f(c, w)
+	})
+}
+
+// stream is raw for endpoints that look at query parameters themselves.
+func (t table) stream(method, path string, f func(c *call, w http.ResponseWriter) error) {
 	t.add(method, path, func(w http.ResponseWriter, r *http.Request) {
 		c, err := t.s.open(r)
-		if err == nil {
-			err = checkParams(r, nil)
-		}
 		if err == nil {
 			err = f(c, w)
 		}
