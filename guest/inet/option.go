@@ -1,5 +1,7 @@
 package inet
 
+import "syscall"
+
 // Option names a setting of an endpoint whose value is an int. Set refuses
 // what an endpoint does not have with ENOPROTOOPT and values that Linux would
 // refuse with EINVAL; accepted connections inherit from their listener.
@@ -35,3 +37,38 @@ const (
 	MTUDiscover   // IP_MTU_DISCOVER: IP_PMTUDISC_DONT 0, WANT 1, DO 2
 	MTU           // IP_MTU: read only, connected endpoints
 )
+
+// within is EINVAL for a value outside.
+func within(value, low, high int) syscall.Errno {
+	if value < low || value > high {
+		return syscall.EINVAL
+	}
+	return 0
+}
+
+func truth(v bool) int {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// setReuse sets what both protocols have in their binding.
+func (s *Stack) setReuse(b *binding, o Option, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o == ReuseAddr {
+		b.reuseAddr = on
+	} else {
+		b.reusePort = on
+	}
+}
+
+func (s *Stack) reuse(b *binding, o Option) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o == ReuseAddr {
+		return truth(b.reuseAddr)
+	}
+	return truth(b.reusePort)
+}
