@@ -33,13 +33,14 @@ func (m *Manifest) Start(command string, env []string) (*Start, error) {
 		values[k] = v
 	}
 	s := new(Start)
+	// A shell expands the words before the assignments take effect.
+	for _, w := range c.words {
+		s.Args = append(s.Args, w.expand(values, true)...)
+	}
 	for _, a := range c.assignments {
 		v := strings.Join(a.value.expand(values, false), "")
 		values[a.name] = v
 		s.Env = append(s.Env, a.name+"="+v)
-	}
-	for _, w := range c.words {
-		s.Args = append(s.Args, w.expand(values, true)...)
 	}
 	if len(s.Args) == 0 {
 		return nil, fmt.Errorf("start command %q: it names no program; the droplet has %s", command, m.names())
