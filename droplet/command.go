@@ -296,3 +296,20 @@ func nameLength(s string) int {
 	}
 	return n
 }
+
+// CommandName is the name of the program that a start command starts, without
+// its folder.
+func CommandName(line string) (string, error) {
+	c, err := parseCommand(line)
+	if err != nil {
+		return "", fmt.Errorf("start command %q: %w", line, err)
+	}
+	var args []string
+	for _, w := range c.words {
+		args = append(args, w.expand(nil, true)...)
+	}
+	if len(args) == 0 {
+		return "", fmt.Errorf("start command %q names no program", line)
+	}
+	return path.Base(args[0]), nil
+}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,25 +53,16 @@ var guestNIC = vnet.VNIC{Name: "dew0", Addr: netip.AddrFrom4([4]byte{10, 255, 0,
 
 // prepare opens all that the guest gets.
 func (l *launch) prepare(ctx context.Context) error {
-	program, err := openProgram(l.run.Droplet)
-	if err != nil {
-		return err
-	}
-	l.onClose(func() { program.Close() })
 	ports, err := parsePublish(l.run.Publish)
 	if err != nil {
 		return err
 	}
-	l.spec = tender.Spec{Name: l.name, Program: program, Boot: l.bootConfig(ports), DieWithCaller: true,
+	l.spec = tender.Spec{Name: l.name, Boot: l.bootConfig(ports), DieWithCaller: true,
 		Limits: tender.Limits{Memory: uint64(l.run.Memory), CPUs: l.run.CPUs}}
-	if l.run.Image != "" {
-		image, err := os.Open(l.run.Image)
-		if err != nil {
-			return err
-		}
-		l.onClose(func() { image.Close() })
-		l.spec.Image = image
+	if err := l.load(ctx); err != nil {
+		return err
 	}
+	l.step("droplet")
 	if err := l.wire(ports); err != nil {
 		return err
 	}
@@ -86,8 +76,7 @@ func (l *launch) bootConfig(ports []publish) boot.Config {
 		env = append([]string{fmt.Sprintf("PORT=%d", ports[0].guest)}, env...)
 	}
 	return boot.Config{
-		Args: append([]string{"/" + filepath.Base(l.run.Droplet)}, l.run.Args...), Env: env,
-		Hostname: l.name, Workdir: "/", OverlayQuota: uint64(l.run.Memory) / 4,
+		Env: env, Hostname: l.name, OverlayQuota: uint64(l.run.Memory) / 4,
 		NIC: boot.NIC{MAC: guestNIC.MAC, GatewayMAC: vnet.GatewayMAC, Addr: guestNIC.Addr.As4(),
 			Gateway: vnet.Gateway.As4(), MTU: uint16(guestNIC.MTU)},
 	}
@@ -149,7 +138,7 @@ func (l *launch) start(ctx context.Context) (tender.Instance, error) {
 	}
 	l.step(l.run.Tender + " tender")
 	if l.run.Control != "" {
-		o, err := serveOperator(l.run.Control, i, l.run.Droplet)
+		o, err := serveOperator(l.run.Control, i, l.spec.Program.Name())
 		if err != nil {
 			i.Kill()
 			return nil, err

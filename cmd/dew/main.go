@@ -10,12 +10,16 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/dewpaas/dew/stager/sandbox"
 )
 
 // commands is the whole command line. Each verb is a struct in a file of its
 // own with a Run method; kong hands Run what bind provides.
 type commands struct {
-	Run     runCmd     `cmd:"" help:"Run a droplet on this machine."`
+	Build   buildCmd   `cmd:"" help:"Build a droplet from a folder, or from a package of a module proxy."`
+	Inspect inspectCmd `cmd:"" help:"Tell what is in a droplet."`
+	Run     runCmd     `cmd:"" help:"Run a droplet, or a folder with a Go program, on this machine."`
 	Stacks  stacksCmd  `cmd:"" help:"Print the stacks of all goroutines of a running guest."`
 	Pprof   pprofCmd   `cmd:"" help:"Take a CPU or heap profile of a running guest."`
 	Metrics metricsCmd `cmd:"" help:"Print the runtime metrics of a running guest."`
@@ -49,6 +53,9 @@ type exitStatus int
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func main() {
+	if sandbox.Inside() {
+		os.Exit(sandbox.Serve())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	c := &console{in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	code := run(ctx, c, os.Args[1:])

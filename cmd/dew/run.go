@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,10 +18,12 @@ import (
 
 // runCmd is `dew run`.
 type runCmd struct {
-	Droplet  string   `arg:"" help:"ELF file of the droplet." type:"path"`
+	Droplet  string   `arg:"" help:"Droplet, folder with a Go program, PACKAGE@VERSION, or a droplet's bare ELF."`
 	Args     []string `arg:"" optional:"" help:"Arguments of the program, after --."`
 	Tender   string   `enum:"process,qemu" default:"process" help:"Kind of tender: ${enum}."`
-	Image    string   `help:"File-system image of the droplet." type:"existingfile"`
+	Process  string   `default:"web" help:"Process type to start."`
+	Command  string   `short:"c" help:"Start command, in place of the process type's."`
+	Image    string   `help:"File-system image, with a bare ELF." type:"existingfile"`
 	Publish  []string `short:"p" placeholder:"HOST:GUEST" help:"Pass a TCP port of this host to the program."`
 	Env      []string `short:"e" placeholder:"K=V" sep:"none" help:"Set an environment variable."`
 	Memory   size     `short:"m" default:"256M" help:"Limit of memory, with K, M or G."`
@@ -117,18 +118,6 @@ func callerIsGone(name string) bool {
 	}
 	pid, err := strconv.Atoi(number)
 	return err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
-}
-
-// openProgram opens the droplet's ELF.
-func openProgram(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		return nil, withHint(fmt.Errorf("%s is a folder, not a droplet", path), "`dew build "+filepath.Base(path)+"` makes a droplet of it")
-	}
-	return os.Open(path)
 }
 
 // size is a number of bytes on the command line.

@@ -14,7 +14,7 @@ func GoVersions() []string { return []string{"go1.26"} }
 // Edits returns all edits, file by file.
 func Edits() []Edit {
 	var all []Edit
-	for _, part := range [][]Edit{syscallEdits, runtimeEdits, timelineEdits, importEdits, bootEdits} {
+	for _, part := range [][]Edit{syscallEdits, runtimeEdits, timelineEdits, importEdits, bootEdits, zoneEdits} {
 		all = append(all, part...)
 	}
 	return all
@@ -98,4 +98,10 @@ var bootEdits = []Edit{
 	{"crypto/internal/fips140/drbg/entropy_fips140.go", "\nvar memory entropy.ScratchBuffer\n", "\n"},
 	{"crypto/internal/fips140/drbg/entropy_fips140.go", "seed, err := entropy.Seed(&memory)", "seed, err := entropy.Seed(new(entropy.ScratchBuffer))"},
 	{"crypto/internal/fips140/drbg/entropy_fips140.go", "seed, err = entropy.Seed(&memory)", "seed, err = entropy.Seed(new(entropy.ScratchBuffer))"},
+}
+
+// zoneEdits let time find the zones where the stager puts them: in one file, as
+// Go ships them. Unpacked, each of 600 zones would fill a page of the image.
+var zoneEdits = []Edit{
+	{"time/zoneinfo_unix.go", "\t\"/usr/share/zoneinfo/\",\n", "\t\"/usr/share/zoneinfo/\",\n\t\"/usr/share/zoneinfo.zip\",\n"},
 }

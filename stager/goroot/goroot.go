@@ -64,6 +64,12 @@ func command(fallback string) (string, error) {
 type Root struct {
 	Dir     string // to be used as GOROOT
 	Version string // of the Go that it shadows
+	// Digest names what the shadow differs in from the installed Go, and so the
+	// library OS, wherever the two lie.
+	Digest string
+	// Outside are the folders to which the links of the shadow lead, for a sandbox
+	// that shows only what it must. Distributions spread Go over several.
+	Outside []string
 }
 
 // Go is the path of its go command.
@@ -99,7 +105,10 @@ func (i Installed) Shadow(cache string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Root{Dir: filepath.Join(cache, i.key(files)), Version: i.Version}
+	r := &Root{Dir: filepath.Join(cache, i.key(files)), Version: i.Version, Digest: Installed{Version: i.Version}.key(files)}
+	if r.Outside, err = i.folders(); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(r.Dir); err == nil {
 		return r, nil
 	}
@@ -107,6 +116,33 @@ func (i Installed) Shadow(cache string) (*Root, error) {
 		return nil, fmt.Errorf("make the shadow of %s: %w", i.Dir, err)
 	}
 	return r, nil
+}
+
+// folders are where the installation lies: its own folder, and those that links
+// in it lead to.
+func (i Installed) folders() ([]string, error) {
+	entries, err := os.ReadDir(i.Dir)
+	if err != nil {
+		return nil, err
+	}
+	folders := []string{i.Dir}
+	for _, e := range entries {
+		if e.Type() != os.ModeSymlink {
+			continue
+		}
+		target, err := filepath.EvalSymlinks(filepath.Join(i.Dir, e.Name()))
+		if err != nil {
+			continue // a link to nothing, which the farm repeats
+		}
+		if info, err := os.Stat(target); err == nil && !info.IsDir() {
+			target = filepath.Dir(target)
+		}
+		inside := slices.ContainsFunc(folders, func(f string) bool { return target == f || strings.HasPrefix(target, f+"/") })
+		if !inside {
+			folders = append(folders, target)
+		}
+	}
+	return folders, nil
 }
 
 // known tells whether a version is a supported release or a patch of one.

@@ -19,8 +19,8 @@ import (
 )
 
 // UID is the user as which sandboxed commands run when the caller is root. It
-// lies outside of the ranges that distributions and systemd hand out (systemd,
-// docs/UIDS-GIDS.md). What a command may write must belong to it.
+// lies outside of the ranges that distributions and systemd hand out
+// (systemd.io/UIDS-GIDS). What a command may write must belong to it.
 const UID = 2_000_000_019
 
 // Addr is where the handler of a Config is reached in the sandbox.

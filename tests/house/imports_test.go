@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"examples":  {},
 	"cell":      {"tender", "vnet", "firewall", "droplet", "abi", "cf"},
 	"tender":    {"droplet", "abi"},
-	"stager":    {"droplet", "abi", "guest/shadow", ""},
+	"stager":    {"droplet", "abi", "cf", "guest/shadow", "tender/cgroup", ""}, // tender/cgroup: limits of a build
 	"droplet":   {"abi"},
 	"guest":     {"abi"},
 	"api":       {"cf"},

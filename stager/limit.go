@@ -1,0 +1,91 @@
+package stager
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/dewpaas/dew/stager/sandbox"
+	"github.com/dewpaas/dew/tender/cgroup"
+)
+
+// group is the control group of one go command; nil where nothing is limited.
+type group struct{ *cgroup.Group }
+
+func (g group) remove() {
+	if g.Group != nil {
+		g.Remove()
+	}
+}
+
+func (g group) exhausted() bool { return g.Group != nil && g.OOMKilled() }
+
+// limit makes a control group with the request's limits and lets the command
+// join it.
+func (w *work) limit(c *sandbox.Config) (group, error) {
+	l := cgroup.Limits{Memory: w.Limits.Memory, CPUs: w.Limits.CPUs, PIDs: w.Limits.PIDs}
+	if l == (cgroup.Limits{}) {
+		return group{}, nil
+	}
+	host, err := cgroup.Probe()
+	if err != nil {
+		return group{}, err
+	}
+	g, err := host.Create("stage-"+filepath.Base(w.dir), l)
+	if err != nil {
+		return group{}, fmt.Errorf("limit the build: %w", err)
+	}
+	c.Join, err = g.Procs()
+	if err != nil {
+		g.Remove()
+		return group{}, err
+	}
+	return group{g}, nil
+}
+
+// watchDisk ends the returned context when what is below the folders has grown
+// by more than the limit. It measures from time to time: what is written between
+// two looks is bounded by the speed of the disk.
+func (w *work) watchDisk(dirs ...string) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	if w.Limits.Disk <= 0 {
+		return ctx, func() { cancel(nil) }
+	}
+	allowed := used(dirs) + w.Limits.Disk
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for pause := time.Second; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			begun := time.Now()
+			if used(dirs) > allowed {
+				cancel(because(ErrLimit, "it writes more than %d MiB to disk", w.Limits.Disk>>20))
+				return
+			}
+			pause = max(time.Second, 10*time.Since(begun)) // a tenth of one CPU at most
+		}
+	}()
+	return ctx, func() { cancel(nil); <-done }
+}
+
+// used is how many bytes the files below the folders have.
+func used(dirs []string) (total int64) {
+	for _, dir := range dirs {
+		filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return nil // files come and go
+			}
+			if info, err := d.Info(); err == nil {
+				total += info.Size()
+			}
+			return nil
+		})
+	}
+	return total
+}

@@ -1,0 +1,209 @@
+package stager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/stager/goroot"
+	"github.com/dewpaas/dew/stager/sandbox"
+)
+
+// Config of a Builder.
+type Config struct {
+	Cache string // folder of its own
+	// SandboxOptional lets builds go on without a sandbox where none can be had.
+	SandboxOptional bool
+	// NoSandbox builds without one in any case.
+	NoSandbox bool
+	Proxy     string   // as GOPROXY; "": proxy.golang.org
+	SumDB     string   // as GOSUMDB; "": the go command's default
+	NoSumDB   string   // as GONOSUMDB: modules that no public database knows
+	Downloads []string // folders as GOMODCACHE/cache/download, only read
+}
+
+// Builder builds droplets.
+type Builder struct {
+	c    Config
+	root *goroot.Root
+	// bare is set once it is known that no sandbox can be had.
+	bare atomic.Bool
+}
+
+// New prepares a builder: it finds Go and makes its shadow where it is missing.
+func New(ctx context.Context, c Config) (*Builder, error) {
+	cache, err := filepath.Abs(c.Cache)
+	if err != nil {
+		return nil, err
+	}
+	c.Cache = cache
+	if c.Proxy == "" {
+		c.Proxy = "https://proxy.golang.org"
+	}
+	if err := os.MkdirAll(filepath.Join(cache, "work"), 0o755); err != nil {
+		return nil, fmt.Errorf("make the stager's cache: %w", err)
+	}
+	b := &Builder{c: c}
+	if b.root, err = goroot.Open(ctx, filepath.Join(cache, "goroot")); err != nil {
+		return nil, err
+	}
+	b.bare.Store(c.NoSandbox)
+	return b, b.tidy()
+}
+
+// Go is the release that the builder compiles with.
+func (b *Builder) Go() string { return b.root.Version }
+
+// Sandboxed tells whether builds so far ran in a sandbox.
+func (b *Builder) Sandboxed() bool { return !b.bare.Load() }
+
+// tidy removes the work of builds that were killed.
+func (b *Builder) tidy() error {
+	dir := filepath.Join(b.c.Cache, "work")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			os.RemoveAll(filepath.Join(dir, e.Name()))
+		}
+	}
+	return nil
+}
+
+// Request is one build: of Files or of Module.
+type Request struct {
+	Files    fs.FS    // source, with a go.mod at its root
+	Module   string   // main package of a module proxy, PACKAGE@VERSION, as for go install
+	Packages []string // main packages to build; none: see plan.go
+	// Env are variables as Cloud Foundry's Go buildpack takes them:
+	// GO_INSTALL_PACKAGE_SPEC, GO_LINKER_SYMBOL, GO_LINKER_VALUE. Others are
+	// ignored, and never reach the go command.
+	Env map[string]string
+	// Tenant names caches that builds of others do not share; "": the common
+	// ones. Letters, digits, '-' and '_'.
+	Tenant string
+	Limits Limits
+	Log    io.Writer         // what the go command says; nil: nowhere
+	Step   func(name string) // called when a step begins; may be nil
+}
+
+// Limits of one build; zero values are no limit.
+type Limits struct {
+	Memory   uint64 // bytes, of the go command and what it runs
+	CPUs     float64
+	PIDs     int
+	Time     time.Duration
+	Disk     int64 // bytes of source, and of what the build writes
+	Files    int   // of the source
+	Log      int64 // bytes of the log
+	Download int64 // bytes from module proxies
+}
+
+// Build makes a droplet and puts it into a store.
+func (b *Builder) Build(ctx context.Context, r *Request, store *droplet.Store) (d *droplet.Droplet, err error) {
+	if (r.Files == nil) == (r.Module == "") {
+		return nil, errors.New("a build is of files or of a module")
+	}
+	if r.Limits.Time > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.Limits.Time, because(ErrLimit, "it took more than %v", r.Limits.Time))
+		defer cancel()
+	}
+	w, err := b.work(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if gone := os.RemoveAll(w.dir); err == nil {
+			err = gone
+		}
+	}()
+	if d, err = w.build(store); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	return d, nil
+}
+
+// work is one build under way.
+type work struct {
+	*Builder
+	*Request
+	ctx     context.Context
+	dir     string // of this build alone
+	log     *limitedLog
+	sources []source // files of the snapshot
+	digest  string   // of the snapshot
+}
+
+// The folders of a work.
+func (w *work) src() string { return filepath.Join(w.dir, "src") }
+func (w *work) out() string { return filepath.Join(w.dir, "out") }
+func (w *work) tmp() string { return filepath.Join(w.dir, "tmp") }
+
+func (b *Builder) work(ctx context.Context, r *Request) (*work, error) {
+	dir, err := os.MkdirTemp(filepath.Join(b.c.Cache, "work"), "build-")
+	if err != nil {
+		return nil, err
+	}
+	w := &work{Builder: b, Request: r, ctx: ctx, dir: dir, log: &limitedLog{to: r.Log, left: r.Limits.Log}}
+	for _, d := range []string{w.dir, w.src(), w.out(), w.tmp()} {
+		if err := writable(d); err != nil {
+			os.RemoveAll(dir)
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// writable makes a folder that a sandboxed build may write to.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Chown(dir, sandbox.UID, sandbox.UID)
+}
+
+func (w *work) step(name string) {
+	if w.Step != nil {
+		w.Step(name)
+	}
+}
+
+// build goes through the steps.
+func (w *work) build(store *droplet.Store) (*droplet.Droplet, error) {
+	if w.Files != nil {
+		w.step("take the source")
+		if err := w.snapshot(); err != nil {
+			return nil, err
+		}
+	}
+	w.step("find the programs")
+	p, err := w.plan()
+	if err != nil {
+		return nil, err
+	}
+	w.step("compile")
+	if err := w.compile(p); err != nil {
+		return nil, err
+	}
+	w.step("make the droplet")
+	return w.assemble(p, store)
+}
