@@ -24,7 +24,7 @@ func (n *Network) ListenGateway(port uint16) (net.PacketConn, net.Listener, erro
 	addr := netip.AddrPortFrom(Gateway, port).String()
 	var packets net.PacketConn
 	var streams net.Listener
-	err := n.within(func() (err error) {
+	err := n.Within(func() (err error) {
 		if packets, err = config.ListenPacket(context.Background(), "udp4", addr); err != nil {
 			return err
 		}

@@ -94,8 +94,9 @@ func (n *Network) Close() error {
 	return n.space.Close()
 }
 
-// within runs f on a thread that is inside the network.
-func (n *Network) within(f func() error) error {
+// Within runs f on a thread that is inside the network. What f opens there stays
+// inside; goroutines that it starts are not.
+func (n *Network) Within(f func() error) error {
 	runtime.LockOSThread()
 	outside, err := netns.Get()
 	if err != nil {
@@ -118,7 +119,7 @@ func (n *Network) within(f func() error) error {
 // sysctl writes settings below /proc/sys/net, which shows the namespace of the
 // thread that looks. A kernel without IPv6 has nothing to turn off.
 func (n *Network) sysctl(settings map[string]string) error {
-	return n.within(func() error {
+	return n.Within(func() error {
 		for name, value := range settings {
 			err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte(value), 0)
 			if err != nil && !(errors.Is(err, fs.ErrNotExist) && name[:4] == "ipv6") {
@@ -138,17 +139,18 @@ type VNIC struct {
 }
 
 // AddTap makes the tap of a guest and returns it open. It is gone when the last
-// of those who hold it closes it.
-func (n *Network) AddTap(v VNIC) (*os.File, error) {
+// of those who hold it closes it. The functions in beforeUp run when the tap is
+// there and nothing can pass it yet: locks go on before the door is hung.
+func (n *Network) AddTap(v VNIC, beforeUp ...func() error) (*os.File, error) {
 	var tap *os.File
-	err := n.within(func() (err error) {
+	err := n.Within(func() (err error) {
 		tap, err = openTap(v.Name)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make tap %s: %w", v.Name, err)
 	}
-	if err := n.configure(v); err != nil {
+	if err := n.configure(v, beforeUp); err != nil {
 		tap.Close()
 		return nil, fmt.Errorf("configure tap %s: %w", v.Name, err)
 	}
@@ -199,7 +201,7 @@ func shapeTap(fd int, name string) error {
 // segments waits here while the guest is not scheduled.
 const queueLength = 1000
 
-func (n *Network) configure(v VNIC) error {
+func (n *Network) configure(v VNIC, beforeUp []func() error) error {
 	link, err := n.links.LinkByName(v.Name)
 	if err != nil {
 		return err
@@ -217,6 +219,7 @@ func (n *Network) configure(v VNIC) error {
 		{"set queue length", func() error { return n.links.LinkSetTxQLen(link, queueLength) }},
 		{"no ARP", func() error { return n.links.LinkSetARPOff(link) }},
 		{"set address", func() error { return n.links.AddrAdd(link, &netlink.Addr{IPNet: gateway}) }},
+		{"prepare", func() error { return all(beforeUp) }},
 		{"set up", func() error { return n.links.LinkSetUp(link) }},
 		{"add route", func() error {
 			return n.links.RouteAdd(&netlink.Route{LinkIndex: index, Dst: guest, Src: gateway.IP, Scope: netlink.SCOPE_LINK})
@@ -234,6 +237,15 @@ func (n *Network) configure(v VNIC) error {
 	return nil
 }
 
+func all(list []func() error) error {
+	for _, f := range list {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // only is the network that holds nothing but a.
 func only(a netip.Addr) *net.IPNet {
 	return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(32, 32)}
@@ -242,7 +254,7 @@ func only(a netip.Addr) *net.IPNet {
 // DialTCP connects to a guest from inside the network.
 func (n *Network) DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 	var conn net.Conn
-	err := n.within(func() (err error) {
+	err := n.Within(func() (err error) {
 		conn, err = new(net.Dialer).DialContext(ctx, "tcp4", to.String())
 		return err
 	})

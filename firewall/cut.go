@@ -1,0 +1,196 @@
+package firewall
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/dewpaas/dew/firewall/conntrack"
+	"github.com/dewpaas/dew/firewall/nft"
+)
+
+// cut deletes tracked connections that the plan no longer allows, and all of
+// moved addresses. Their next packets are judged as those of a new connection.
+func (w *Wall) cut(moved map[uint32]bool) (int, error) {
+	var doomed []conntrack.Flow
+	err := w.flows.Each(func(f conntrack.Flow) {
+		src, dst := number(f.Src), number(f.Dst)
+		if moved[src] || moved[dst] || !w.plan.permits(f, src, dst) {
+			doomed = append(doomed, f)
+		}
+	})
+	if err != nil {
+		return 0, fmt.Errorf("cut connections: %w", err)
+	}
+	for _, f := range doomed {
+		if err := w.flows.Delete(f); err != nil {
+			return 0, fmt.Errorf("cut connections: %w", err)
+		}
+	}
+	return len(doomed), nil
+}
+
+// permits tells whether a connection may go on. What has no guest at either end
+// is not ours to judge.
+func (p *plan) permits(f conntrack.Flow, src, dst uint32) bool {
+	if !inAny(p.guests, src) && !inAny(p.guests, dst) {
+		return true
+	}
+	n := uint32(f.DstPort)
+	if f.Protocol == protoICMP {
+		n = uint32(f.Kind)
+	}
+	return p.answer(p.at(src), p.at(dst), f.Protocol, n).Allowed
+}
+
+// moves lists the addresses that belong to another instance than before, or to
+// none any more: their connections are of the past, whatever is allowed now.
+func moves(before, now *plan) map[uint32]bool {
+	moved := map[uint32]bool{}
+	if before == nil {
+		return moved
+	}
+	for n, e := range before.byAddr {
+		if next := now.byAddr[n]; next == nil || next.GUID != e.GUID {
+			moved[n] = true
+		}
+	}
+	return moved
+}
+
+// lost lists the vNICs that are no more.
+func lost(before, now *plan) map[string]bool {
+	gone := map[string]bool{}
+	if before == nil {
+		return gone
+	}
+	for _, e := range before.byAddr {
+		if e.VNIC != "" {
+			gone[e.VNIC] = true
+		}
+	}
+	for _, e := range now.byAddr {
+		delete(gone, e.VNIC)
+	}
+	return gone
+}
+
+// tune prepares connection tracking of the namespace, and lets it forward now
+// that there are rules. Half-open and dying connections go soon: they are what
+// floods consist of. A packet in the middle of an unknown connection counts as
+// its beginning (tcp_loose): that is how a connection which was cut is refused
+// with a reset instead of being left to wait.
+func tune() error {
+	for name, value := range map[string]string{
+		"netfilter/nf_conntrack_tcp_loose":               "1",
+		"netfilter/nf_conntrack_tcp_timeout_syn_sent":    "20",
+		"netfilter/nf_conntrack_tcp_timeout_syn_recv":    "20",
+		"netfilter/nf_conntrack_tcp_timeout_fin_wait":    "30",
+		"netfilter/nf_conntrack_tcp_timeout_close_wait":  "60",
+		"netfilter/nf_conntrack_tcp_timeout_last_ack":    "20",
+		"netfilter/nf_conntrack_tcp_timeout_time_wait":   "20",
+		"netfilter/nf_conntrack_tcp_timeout_established": "86400",
+		"netfilter/nf_conntrack_udp_timeout":             "20",
+		"netfilter/nf_conntrack_icmp_timeout":            "10",
+		"netfilter/nf_conntrack_generic_timeout":         "60",
+		"ipv4/ip_forward":                                "1",
+		"ipv4/conf/all/route_localnet":                   "0",
+		"ipv4/conf/all/accept_source_route":              "0",
+		"ipv4/conf/all/accept_redirects":                 "0",
+		"ipv4/conf/default/accept_redirects":             "0",
+		"ipv4/conf/all/send_redirects":                   "0",
+		"ipv4/conf/default/send_redirects":               "0",
+	} {
+		err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte(value), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without this knob has nothing to tune
+			return fmt.Errorf("set sysctl: %w", err)
+		}
+	}
+	return nil
+}
+
+// Count is packets and bytes that were dropped.
+type Count struct{ Packets, Bytes uint64 }
+
+// Drops tells for each vNIC what was dropped of what it sent, and why. vNICs
+// that kept to the rules are not listed.
+func (w *Wall) Drops() (map[string]map[Reason]Count, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := map[string]map[Reason]Count{}
+	for _, family := range w.dropFamilies() {
+		list, err := w.tables.Counters(family, Table, "drops")
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range list {
+			vnic, reason, ok := readDropKey(c.Key)
+			if !ok {
+				continue
+			}
+			if all[vnic] == nil {
+				all[vnic] = map[Reason]Count{}
+			}
+			was := all[vnic][reason]
+			all[vnic][reason] = Count{was.Packets + c.Packets, was.Bytes + c.Bytes}
+		}
+	}
+	return all, nil
+}
+
+func (w *Wall) dropFamilies() []uint8 {
+	if w.kernel.Lock == LockRouting {
+		return []uint8{nft.NFPROTO_IPV4}
+	}
+	return []uint8{nft.NFPROTO_IPV4, nft.NFPROTO_NETDEV}
+}
+
+func readDropKey(key string) (vnic string, r Reason, ok bool) {
+	if len(key) != 20 {
+		return "", 0, false
+	}
+	return cString(key[:16]), Reason(nft.ReadMark(key[16:])), true
+}
+
+func cString(s string) string {
+	for i := range len(s) {
+		if s[i] == 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// forget drops the counters of vNICs that are gone, so that another one of the
+// same name begins at nothing.
+func (w *Wall) forget(gone map[string]bool) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	for _, family := range w.dropFamilies() {
+		list, err := w.tables.Counters(family, Table, "drops")
+		if err != nil {
+			return err
+		}
+		var keys []string
+		for _, c := range list {
+			if vnic, _, ok := readDropKey(c.Key); ok && gone[vnic] {
+				keys = append(keys, c.Key)
+			}
+		}
+		if len(keys) == 0 {
+			continue
+		}
+		g, err := w.tables.Commit(nft.Forget(family, Table, "drops", keys), w.generation)
+		if errors.Is(err, nft.ErrStale) {
+			return nil // the next Drift or Apply sees to the rest; old counts harm nobody
+		}
+		if err != nil {
+			return err
+		}
+		w.generation = g
+	}
+	return nil
+}
