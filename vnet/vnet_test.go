@@ -216,3 +216,31 @@ func TestTapIsPreparedBeforeItIsUp(t *testing.T) {
 		t.Error("a tap that could not be prepared is still there")
 	}
 }
+
+// TestAdoptedNetworkIsTheSame: what was made through one is there for the other,
+// also when the first has let go.
+func TestAdoptedNetworkIsTheSame(t *testing.T) {
+	first := newNetwork(t)
+	tap, err := first.AddTap(guestNIC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	f, err := first.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	second, err := Adopt(f)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if _, err := second.AddTap(guestNIC); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("the tap is not there: %v", err)
+	}
+	if _, err := Adopt(tap); err == nil {
+		t.Error("a tap was adopted as a network")
+	}
+}

@@ -60,6 +60,16 @@ func Append(b []byte, f Frame) []byte {
 	return append(b, f.Payload...)
 }
 
+// AppendReply appends the answer to the question id, in as many frames as it
+// needs.
+func AppendReply(b []byte, id uint32, answer []byte) []byte {
+	for len(answer) > MaxPayload {
+		b = Append(b, Frame{Kind: Reply, Flags: FlagMore, ID: id, Payload: answer[:MaxPayload]})
+		answer = answer[MaxPayload:]
+	}
+	return Append(b, Frame{Kind: Reply, ID: id, Payload: answer})
+}
+
 // Parse takes one whole frame from the front of b. It returns how many bytes
 // the frame has: 0 with no error means that b does not hold a whole frame yet.
 // The payload is a slice of b.

@@ -25,6 +25,7 @@ type commands struct {
 	Metrics metricsCmd `cmd:"" help:"Print the runtime metrics of a running guest."`
 	Version versionCmd `cmd:"" help:"Print the version of dew, of the guest contract and of the Go it was built with."`
 	API     apiCmd     `cmd:"" name:"api" help:"Serve the Cloud Controller API, without stager and cells."`
+	Keep    keepCmd    `cmd:"" hidden:"" help:"Hold the guests of a cell; the cell starts it."`
 }
 
 // console is where a verb talks to its user. Errors are returned, not printed:

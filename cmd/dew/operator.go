@@ -91,7 +91,7 @@ func (o *operator) serve(c net.Conn) {
 			return
 		}
 		answer, err := o.answer(f)
-		b := appendAnswer(nil, f.ID, answer)
+		b := control.AppendReply(nil, f.ID, answer)
 		if err != nil {
 			b = control.Append(nil, control.Frame{Kind: control.Failed, ID: f.ID, Payload: []byte(err.Error())})
 		}
@@ -99,15 +99,6 @@ func (o *operator) serve(c net.Conn) {
 			return
 		}
 	}
-}
-
-// appendAnswer cuts an answer into frames.
-func appendAnswer(b []byte, id uint32, answer []byte) []byte {
-	for len(answer) > control.MaxPayload {
-		b = control.Append(b, control.Frame{Kind: control.Reply, Flags: control.FlagMore, ID: id, Payload: answer[:control.MaxPayload]})
-		answer = answer[control.MaxPayload:]
-	}
-	return control.Append(b, control.Frame{Kind: control.Reply, ID: id, Payload: answer})
 }
 
 func (o *operator) answer(f control.Frame) ([]byte, error) {

@@ -80,7 +80,7 @@ func TestStacksThroughTheSocket(t *testing.T) {
 			if err != nil {
 				return
 			}
-			guest.Write(appendAnswer(nil, q.ID, []byte(stacks)))
+			guest.Write(control.AppendReply(nil, q.ID, []byte(stacks)))
 		}
 	}()
 	socket := filepath.Join(t.TempDir(), "s")
