@@ -251,6 +251,23 @@ func TestAPartIsCheckedAsWhatItIs(t *testing.T) {
 	}
 }
 
+// A tender starts a program that any user may execute without copying it.
+func TestOnlyProgramsAreExecutable(t *testing.T) {
+	d, err := store(t).Write(spec(t))
+	check(t, err)
+	elf, err := d.Program(d.Manifest().Programs[0].Name)
+	check(t, err)
+	defer elf.Close()
+	img, err := d.Image()
+	check(t, err)
+	defer img.Close()
+	for f, want := range map[*os.File]os.FileMode{elf: 0o555, img: 0o444} {
+		if info, err := f.Stat(); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", f.Name(), info.Mode(), err, want)
+		}
+	}
+}
+
 func TestWritersRace(t *testing.T) {
 	s, p := store(t), spec(t)
 	var racers sync.WaitGroup

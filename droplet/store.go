@@ -123,7 +123,7 @@ func (s *Store) add(a *artifact, from source) (*Droplet, error) {
 	}
 	checks := map[string][]func(*os.File) error{} // one part may be used as two kinds
 	for _, p := range a.manifest.Programs {
-		checks[p.SHA256] = append(checks[p.SHA256], checkProgramFile)
+		checks[p.SHA256] = append(checks[p.SHA256], checkProgramFile, makeExecutable)
 	}
 	if i := a.manifest.Image; i != nil {
 		checks[i.SHA256] = append(checks[i.SHA256], checkImageFile)
@@ -163,6 +163,13 @@ func (s *Store) addPart(p Part, from source, checks []func(*os.File) error) erro
 	return s.put(s.blobPath(p.SHA256), func(w io.Writer) error { return copyPart(w, from, p) }, check)
 }
 
+// makeExecutable lets any user execute the file, so that guests, each of which has
+// a user of its own, share its pages: a tender would otherwise start a copy.
+func makeExecutable(f *os.File) error { return f.Chmod(0o555) }
+
+// readOnly is what every file of the store is at least.
+func readOnly(f *os.File) error { return f.Chmod(0o444) }
+
 // put makes one file, complete and on disk, or not at all.
 func (s *Store) put(path string, write func(io.Writer) error, check func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(s.dir, "new-")
@@ -178,10 +185,10 @@ func (s *Store) put(path string, write func(io.Writer) error, check func(*os.Fil
 	if err := write(f); err != nil {
 		return err
 	}
-	if err := check(f); err != nil {
+	if err := readOnly(f); err != nil {
 		return err
 	}
-	if err := f.Chmod(0o444); err != nil {
+	if err := check(f); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/dewpaas/dew/abi/boot"
+	"github.com/dewpaas/dew/droplet"
 	"github.com/dewpaas/dew/tender"
 	"github.com/dewpaas/dew/tender/process"
 	"github.com/dewpaas/dew/tender/qemu"
@@ -25,19 +27,24 @@ func main() {
 	mac := flag.String("mac", "02:de:77:01:00:09", "the guest's MAC")
 	memory := flag.Uint64("m", 256, "memory in MiB")
 	cpus := flag.Uint64("cpus", 0, "GOMAXPROCS; all CPUs of the host when 0")
-	image := flag.String("image", "", "file-system image")
+	store := flag.String("store", filepath.Join(os.TempDir(), "dew-bench"), "where droplets are unpacked, once")
 	flag.Parse()
-	spec, err := newSpec(flag.Args(), *tap, *addr, *mac)
+	if flag.NArg() == 0 {
+		log.Fatal("want: droplet -tap TAP [flags] DROPLET [args]")
+	}
+	d, err := unpacked(*store, flag.Arg(0))
+	if err != nil {
+		log.Fatal(err)
+	}
+	spec, err := newSpec(d, flag.Args()[1:])
+	if err == nil && *tap != "" {
+		err = wire(spec, *tap, *addr, *mac)
+	}
 	if err != nil {
 		log.Fatal(err)
 	}
 	spec.Limits.Memory = *memory << 20
 	spec.Boot.CPUs = *cpus
-	if *image != "" {
-		if spec.Image, err = os.Open(*image); err != nil {
-			log.Fatal(err)
-		}
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	e, err := run(ctx, *kind, spec)
@@ -50,24 +57,43 @@ func main() {
 	os.Exit(e.Code())
 }
 
-func newSpec(args []string, tap, addr, mac string) (*tender.Spec, error) {
-	if len(args) == 0 {
-		return nil, fmt.Errorf("want: droplet -tap TAP [flags] ELF [args]")
-	}
-	elf, err := os.Open(args[0])
+// unpacked is a droplet as a cell has it: verified when it was first seen.
+func unpacked(dir, path string) (*droplet.Droplet, error) {
+	store, err := droplet.OpenStore(dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &tender.Spec{Name: fmt.Sprintf("bench-%d", os.Getpid()), Program: elf, Stdout: os.Stdout, Stderr: os.Stderr, DieWithCaller: true,
-		Boot: boot.Config{Args: append([]string{"/app"}, args[1:]...), Env: os.Environ(), Hostname: "bench", Workdir: "/", OverlayQuota: 64 << 20}}
-	if tap == "" {
-		return s, nil
-	}
-	if s.Boot.NIC, err = card(tap, addr, mac); err != nil {
+	d, err := droplet.Open(path)
+	if err != nil {
 		return nil, err
 	}
-	s.Tap, err = vnet.Attach(tap)
+	if have, err := store.Open(d.Digest()); err == nil {
+		return have, nil
+	}
+	return store.Import(d)
+}
+
+func newSpec(d *droplet.Droplet, args []string) (*tender.Spec, error) {
+	m := d.Manifest()
+	start, err := m.Start(m.Processes["web"], os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	s := &tender.Spec{Name: fmt.Sprintf("bench-%d", os.Getpid()), Stdout: os.Stdout, Stderr: os.Stderr, DieWithCaller: true,
+		Boot: boot.Config{Args: append(start.Args, args...), Env: start.Env, Hostname: "bench", Workdir: m.Workdir, OverlayQuota: 64 << 20}}
+	if s.Program, err = d.Program(start.Program.Name); err != nil {
+		return nil, err
+	}
+	s.Image, err = d.Image()
 	return s, err
+}
+
+func wire(s *tender.Spec, tap, addr, mac string) (err error) {
+	if s.Boot.NIC, err = card(tap, addr, mac); err != nil {
+		return err
+	}
+	s.Tap, err = vnet.Attach(tap)
+	return err
 }
 
 func card(tap, addr, mac string) (n boot.NIC, err error) {
