@@ -23,13 +23,11 @@ func (w *work) compile(p *plan) error {
 	if w.Module != "" {
 		args = append(args, w.Module)
 	} else {
-		for _, t := range p.programs {
-			args = append(args, t.path)
-		}
+		args = append(args, paths(p.programs)...)
 	}
 	_, err = w.tool(nil, args...)
 	if errors.Is(err, ErrCompile) {
-		if cgo := w.cgo(p); cgo != nil {
+		if cgo := w.cgo(paths(p.programs)); cgo != nil {
 			return cgo
 		}
 	}
@@ -54,13 +52,10 @@ func (w *work) linkerFlags() (string, error) {
 
 // cgo looks for packages that are not of Go alone, to explain why a build
 // without a C compiler failed.
-func (w *work) cgo(p *plan) error {
-	args := []string{"list", "-e", "-deps", "-json=ImportPath,Standard,CgoFiles"}
+func (w *work) cgo(patterns []string) error {
+	args := append([]string{"list", "-e", "-deps", "-json=ImportPath,Standard,CgoFiles"}, patterns...)
 	if w.Module != "" {
 		return nil // the go command lists no packages of a module that is not here
-	}
-	for _, t := range p.programs {
-		args = append(args, t.path)
 	}
 	quiet := *w
 	quiet.log = &limitedLog{}

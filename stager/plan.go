@@ -193,6 +193,9 @@ func (w *work) mains(specs []string) ([]target, error) {
 		}
 	}
 	if len(all) == 0 {
+		if err := w.cgo(patterns); err != nil {
+			return nil, err
+		}
 		return nil, because(ErrNoMain, "%s", last)
 	}
 	return all, nil
@@ -227,7 +230,7 @@ func choose(all []target, processes map[string]string, module string) ([]target,
 		case len(found) == 0:
 			return nil, because(ErrNoMain, "the Procfile starts %q for %s, and only Go programs of this module can be started: %s", name, kind, names(all))
 		case len(found) > 1:
-			return nil, because(ErrSource, "the Procfile starts %q for %s, which several packages build: %s", name, kind, paths(found))
+			return nil, because(ErrSource, "the Procfile starts %q for %s, which several packages build: %s", name, kind, strings.Join(paths(found), ", "))
 		case !slices.Contains(chosen, found[0]):
 			chosen = append(chosen, found[0])
 		}
@@ -273,10 +276,10 @@ func names(list []target) string {
 	return strings.Join(slices.Compact(s), ", ")
 }
 
-func paths(list []target) string {
+func paths(list []target) []string {
 	var s []string
 	for _, t := range list {
 		s = append(s, t.path)
 	}
-	return strings.Join(s, ", ")
+	return s
 }

@@ -38,7 +38,11 @@ func Find(ctx context.Context) (Installed, error) {
 		return Installed{}, err
 	}
 	cmd := exec.CommandContext(ctx, path, "env", "-json", "GOROOT", "GOVERSION")
-	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off", "GO111MODULE=off")
+	// Settings of the user's must not matter, but where a wrapper looks for Go.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GOENV=off", "GOTOOLCHAIN=local", "GOWORK=off", "GO111MODULE=off"}
+	if goroot := os.Getenv("GOROOT"); goroot != "" {
+		cmd.Env = append(cmd.Env, "GOROOT="+goroot)
+	}
 	cmd.Dir = "/" // a toolchain line in the go.mod of some folder must not matter
 	out, err := cmd.Output()
 	if err != nil {

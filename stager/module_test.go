@@ -1,0 +1,127 @@
+package stager
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/zip"
+)
+
+// proxy is a module proxy in files that has one module at v1.0.0.
+func proxy(t *testing.T, path string, files tree) string {
+	dir, source := t.TempDir(), t.TempDir()
+	check(t, os.CopyFS(source, files.fs()))
+	at := filepath.Join(dir, path, "@v")
+	check(t, os.MkdirAll(at, 0o755))
+	f, err := os.Create(filepath.Join(at, "v1.0.0.zip"))
+	check(t, err)
+	defer f.Close()
+	check(t, zip.CreateFromDir(f, module.Version{Path: path, Version: "v1.0.0"}, source))
+	for name, text := range map[string]string{"v1.0.0.mod": files["go.mod"], "v1.0.0.info": `{"Version":"v1.0.0","Time":"2026-01-02T03:04:05Z"}`, "list": "v1.0.0\n"} {
+		check(t, os.WriteFile(filepath.Join(at, name), []byte(text), 0o644))
+	}
+	return "file://" + dir
+}
+
+func builderFor(t *testing.T, proxy string) *Builder {
+	cache := workshop(t).c.Cache
+	b, err := New(t.Context(), Config{Cache: cache, SandboxOptional: true, Proxy: proxy, NoSumDB: "example.com"})
+	check(t, err)
+	return b
+}
+
+func TestPackageOfAModuleProxy(t *testing.T) {
+	name := "example.com/m" + strings.ToLower(filepath.Base(t.TempDir())) // not what an earlier test left in the cache
+	files := tree{"go.mod": "module " + name + "\n\ngo 1.26\n", "cmd/hello/main.go": program("from a proxy"), "page.html": "<p>"}
+	b := builderFor(t, proxy(t, name, files))
+	for _, version := range []string{"v1.0.0", "latest"} {
+		d, err := b.Build(t.Context(), &Request{Module: name + "/cmd/hello@" + version}, store(t))
+		check(t, err)
+		if got := output(t, d, "hello"); got != "from a proxy" {
+			t.Errorf("it says %q", got)
+		}
+		m := d.Manifest().Modules[0]
+		if m.Path != name || m.Version != "v1.0.0" || !strings.HasPrefix(m.Sum, "h1:") || d.Manifest().Processes["web"] != "hello" {
+			t.Errorf("%+v", d.Manifest())
+		}
+	}
+	var log bytes.Buffer
+	_, err := b.Build(t.Context(), &Request{Module: name + "/cmd/none@v1.0.0", Log: &log}, store(t))
+	if !errors.Is(err, ErrCompile) || !strings.Contains(err.Error(), "does not contain package") {
+		t.Error(err)
+	}
+}
+
+func TestModuleWithReplaceIsRefusedAsByGoInstall(t *testing.T) {
+	name := "example.com/r" + strings.ToLower(filepath.Base(t.TempDir()))
+	files := tree{"go.mod": "module " + name + "\n\ngo 1.26\n\nreplace example.com/x => ./x\n", "main.go": program("")}
+	_, err := builderFor(t, proxy(t, name, files)).Build(t.Context(), &Request{Module: name + "@v1.0.0"}, store(t))
+	if !errors.Is(err, ErrCompile) || !strings.Contains(err.Error(), "replace") {
+		t.Error(err)
+	}
+}
+
+func TestModuleArguments(t *testing.T) {
+	for _, s := range []string{"", "example.com/x", "example.com/x@", "-x@v1.0.0", "../x@v1.0.0", "example.com/x@-toolexec", "example.com/x@v1 -x", "/etc@v1"} {
+		_, err := workshop(t).Build(t.Context(), &Request{Module: s}, store(t))
+		if err == nil || s != "" && !errors.Is(err, ErrSource) && !errors.Is(err, ErrCompile) {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
+// A requirement is downloaded through the relay, in the sandbox, and checked
+// against go.sum.
+func TestRequirementsAreVerified(t *testing.T) {
+	name := "example.com/d" + strings.ToLower(filepath.Base(t.TempDir()))
+	dep := tree{"go.mod": "module " + name + "\n\ngo 1.26\n", "d.go": "package d\n\nconst Says = \"required\"\n"}
+	b := builderFor(t, proxy(t, name, dep))
+	app := tree{"go.mod": mod + "\nrequire " + name + " v1.0.0\n", "main.go": "package main\n\nimport (\n\t\"os\"\n\n\td \"" + name + "\"\n)\n\nfunc main() { os.Stdout.WriteString(d.Says) }\n",
+		"go.sum": name + " v1.0.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n" + name + " v1.0.0/go.mod h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"}
+	if _, err := b.Build(t.Context(), &Request{Files: app.fs()}, store(t)); !errors.Is(err, ErrCompile) || !strings.Contains(err.Error(), "checksum mismatch") {
+		t.Error(err)
+	}
+	delete(app, "go.sum")
+	if _, err := b.Build(t.Context(), &Request{Files: app.fs()}, store(t)); !errors.Is(err, ErrCompile) || !strings.Contains(err.Error(), "missing go.sum entry") {
+		t.Error(err)
+	}
+	_, err := b.Build(t.Context(), &Request{Files: app.fs(), Limits: Limits{Download: 10}, Tenant: strings.ReplaceAll(name, "example.com/", "")}, store(t))
+	if err == nil || !strings.Contains(err.Error(), "than the 10 bytes") && !strings.Contains(err.Error(), "missing go.sum") {
+		t.Error(err)
+	}
+	os.RemoveAll(filepath.Join(b.c.Cache, "sandboxed", "tenant-"+strings.ReplaceAll(name, "example.com/", "")))
+}
+
+func TestWritingTooMuchEndsABuild(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "before"), make([]byte, 5000), 0o644))
+	synctest.Test(t, func(t *testing.T) {
+		w := &work{Request: &Request{Limits: Limits{Disk: 1000}}, ctx: t.Context()}
+		ctx, stop := w.watchDisk(dir)
+		defer stop()
+		check(t, os.WriteFile(filepath.Join(dir, "little"), make([]byte, 1000), 0o644))
+		stopped := make(chan struct{})
+		go func() { <-ctx.Done(); close(stopped) }()
+		select {
+		case <-stopped:
+			t.Error("ended too early")
+		default:
+		}
+		check(t, os.WriteFile(filepath.Join(dir, "more"), make([]byte, 1), 0o644))
+		<-stopped
+	})
+	synctest.Test(t, func(t *testing.T) { // without a limit nobody watches
+		w := &work{Request: &Request{}, ctx: t.Context()}
+		ctx, stop := w.watchDisk(dir)
+		if ctx.Err() != nil {
+			t.Error(ctx.Err())
+		}
+		stop()
+	})
+}
