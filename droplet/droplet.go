@@ -135,7 +135,12 @@ func (d *Droplet) file(p Part, check func(*os.File) error) (*os.File, error) {
 	if err := check(w); err != nil {
 		return nil, err
 	}
-	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)) // read-only, where the first is not
+	// Opened again, it is read-only, and its name leads to it while it is open.
+	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open a part: %w", err)
+	}
+	return os.NewFile(uintptr(again), fmt.Sprintf("/proc/self/fd/%d", again)), nil
 }
 
 func checkProgramFile(f *os.File) error {

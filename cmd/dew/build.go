@@ -43,7 +43,7 @@ func (b *buildCmd) Run(ctx context.Context, c *console) error {
 	}
 	out := b.Output
 	if out == "" {
-		out = defaultOutput(b.Source, d)
+		out = defaultOutput(b.Source, d.Manifest().Programs)
 	}
 	if err := d.WriteFile(out); err != nil {
 		return err
@@ -59,9 +59,9 @@ func (b *buildCmd) Run(ctx context.Context, c *console) error {
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // defaultOutput names a droplet after its one program, else after its source.
-func defaultOutput(from string, d *droplet.Droplet) string {
-	if p := d.Manifest().Programs; len(p) == 1 {
-		return p[0].Name + ".dew"
+func defaultOutput(from string, programs []droplet.Program) string {
+	if len(programs) == 1 {
+		return programs[0].Name + ".dew"
 	}
 	pkg, _, isModule := moduleSource(from)
 	if !isModule {
