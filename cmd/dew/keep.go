@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/dewpaas/dew/tender"
 	"github.com/dewpaas/dew/tender/keeper"
@@ -18,11 +16,13 @@ type keepCmd struct {
 }
 
 func (k keepCmd) Run(ctx context.Context) error {
+	var jail string // QEMU's root, made when it is needed
+	defer func() { os.Remove(jail) }()
 	return keeper.Serve(context.WithoutCancel(ctx), k.Folder, map[string]keeper.Maker{
 		"process": func(context.Context) (tender.Tender, error) { return process.New() },
 		"qemu": func(ctx context.Context) (tender.Tender, error) {
-			jail := filepath.Join(os.TempDir(), fmt.Sprintf("dew-jail-%d", os.Getpid()))
-			if err := os.MkdirAll(jail, 0o555); err != nil {
+			var err error
+			if jail, err = os.MkdirTemp("", "dew-jail-"); err != nil {
 				return nil, err
 			}
 			return qemu.Find(ctx, jail)

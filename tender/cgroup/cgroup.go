@@ -27,8 +27,9 @@ type Limits struct {
 
 // controller is where one controller of this machine is.
 type controller struct {
-	dir string // below which groups are made
-	v2  bool
+	dir   string // below which groups are made
+	mount string // where its tree begins
+	v2    bool
 }
 
 // Host is this machine's controllers. It is read once.
@@ -71,13 +72,13 @@ func probe(mounts, own []byte, controllersOf func(dir string) string) *Host {
 		case "cgroup":
 			for _, name := range strings.Split(f[3], ",") {
 				if slices.Contains(wanted, name) {
-					h.controllers[name] = controller{dir: filepath.Join(f[1], paths[name])}
+					h.controllers[name] = controller{dir: filepath.Join(f[1], paths[name]), mount: f[1]}
 				}
 			}
 		case "cgroup2":
 			for _, name := range strings.Fields(controllersOf(f[1])) {
 				if _, v1 := h.controllers[name]; !v1 && slices.Contains(wanted, name) {
-					h.controllers[name] = controller{dir: f[1], v2: true}
+					h.controllers[name] = controller{dir: f[1], mount: f[1], v2: true}
 				}
 			}
 		}

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestProbe(t *testing.T) {
@@ -120,6 +123,82 @@ func TestThisMachine(t *testing.T) {
 	for _, dir := range g.dirs {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s is still there: %v", dir, err)
+		}
+	}
+}
+
+// TestUsage: a process of our own in a group of our own uses memory and time.
+func TestUsage(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes control groups")
+	}
+	h, err := Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h.controllers) < len(wanted) {
+		t.Skip("needs the controllers memory, cpu and pids")
+	}
+	g, err := h.Create(fmt.Sprintf("usage-test-%d", os.Getpid()), Limits{Memory: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy := exec.Command("/bin/sh", "-c", `read go; x=$(head -c 1000000 /dev/zero | tr '\0' x); while :; do :; done`)
+	start, err := busy.StdinPipe()
+	if err == nil {
+		err = busy.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		busy.Process.Kill()
+		busy.Wait()
+		if err := g.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
+	files, err := g.Procs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if _, err := fmt.Fprint(f, busy.Process.Pid); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	fmt.Fprintln(start, "go")
+	for deadline := time.Now().Add(30 * time.Second); ; runtime.Gosched() {
+		u, err := h.Usage(busy.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.CPU > 50*time.Millisecond && u.Memory > 0 && u.Memory < 64<<20 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", u)
+		}
+	}
+}
+
+func TestUsageOfNobody(t *testing.T) {
+	h, err := Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Usage(1 << 22); !errors.Is(err, fs.ErrNotExist) { // above the kernel's pid_max
+		t.Error(err)
+	}
+}
+
+func TestCPUOf(t *testing.T) {
+	for stat, want := range map[string]time.Duration{
+		"7 (a) b) S 1 1 1 0 -1 0 0 0 0 0 12 30 0 0 20 0": 420 * time.Millisecond, "7 (a) S 1": 0, "": 0,
+	} {
+		if got := cpuOf([]byte(stat)); got != want {
+			t.Errorf("%q: %v, want %v", stat, got, want)
 		}
 	}
 }

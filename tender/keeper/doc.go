@@ -21,6 +21,6 @@
 //
 // The keeper refuses callers that are not its own user, and clients of another
 // version of its protocol or of package abi. It ends by itself when it keeps
-// nothing and nobody is connected. If it is killed, its guests lose their
-// control channel and their cell ends them.
+// nothing and nobody is connected. If it is killed, its guests
+// end with it.
 package keeper

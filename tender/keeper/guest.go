@@ -74,7 +74,9 @@ func specOf(name string, files []*os.File) (*spec, *tender.Spec, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, nil, fmt.Errorf("read spec: %w", err)
 	}
-	ts := &tender.Spec{Name: name, Program: files[1], Boot: s.Boot, Limits: s.Limits}
+	// A guest without its keeper could not be asked to end, and nobody would
+	// know: it ends with it.
+	ts := &tender.Spec{Name: name, Program: files[1], Boot: s.Boot, Limits: s.Limits, DieWithCaller: true}
 	rest := files[2:]
 	for _, want := range []struct {
 		has  bool

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -276,6 +277,9 @@ func TestKeeperIsKilled(t *testing.T) {
 	}
 	if e := y.wait(g); e.Reason != tender.HostFailed || !g.Lost() {
 		t.Errorf("%+v", e)
+	}
+	for syscall.Kill(g.PID(), 0) == nil { // the guest ends with it
+		runtime.Gosched()
 	}
 	// Another one takes its place and knows of nothing.
 	c, err := Open(y.context(), y.folder, keeperCommand(y.folder))
