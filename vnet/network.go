@@ -263,3 +263,10 @@ func (n *Network) DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn,
 	}
 	return conn.(*net.TCPConn), nil
 }
+
+// Space opens the network namespace itself, for tests and measurements that
+// run programs in it. The caller closes it.
+func (n *Network) Space() (netns.NsHandle, error) {
+	fd, err := unix.FcntlInt(uintptr(n.space), unix.F_DUPFD_CLOEXEC, 0)
+	return netns.NsHandle(fd), err
+}
