@@ -56,6 +56,8 @@ func newYard(ctx context.Context, o options) (_ *yard, err error) {
 	if err != nil {
 		return nil, err
 	}
+	join, undo := first()
+	y.closes = append(y.closes, undo)
 	if y.network, err = vnet.New(); err != nil {
 		return nil, err
 	}
@@ -65,6 +67,9 @@ func newYard(ctx context.Context, o options) (_ *yard, err error) {
 	}
 	if err := y.startNative(ctx, plain, o); err != nil {
 		return nil, fmt.Errorf("start the process: %w", err)
+	}
+	if err := join(y.native.pid); err != nil {
+		return nil, err
 	}
 	if err := y.startGuest(ctx, droplet, o); err != nil {
 		return nil, fmt.Errorf("start the guest: %w", err)
