@@ -28,6 +28,10 @@ func main() {
 	memory := flag.Uint64("m", 256, "memory in MiB")
 	cpus := flag.Uint64("cpus", 0, "GOMAXPROCS; all CPUs of the host when 0")
 	store := flag.String("store", filepath.Join(os.TempDir(), "dew-bench"), "where droplets are unpacked, once")
+	starts := flag.Int("starts", 0, "compare so many starts with those of -native, and end")
+	program := flag.String("native", "", "the same program as an ordinary ELF, started in turn")
+	space := flag.String("netns", "anc-native", "network namespace of -native")
+	nativeAddr := flag.String("native-addr", "10.77.1.2", "address of -native; both listen on port 8080")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		log.Fatal("want: droplet -tap TAP [flags] DROPLET [args]")
@@ -47,6 +51,12 @@ func main() {
 	spec.Boot.CPUs = *cpus
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *starts > 0 {
+		if err := compare(ctx, *kind, spec, *starts, native{*program, *space, *nativeAddr}); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	e, err := run(ctx, *kind, spec)
 	if err != nil {
 		log.Fatal(err)
@@ -136,8 +146,8 @@ func tenderOf(ctx context.Context, kind string) (tender.Tender, error) {
 	if kind == "process" {
 		return process.New()
 	}
-	jail, err := os.MkdirTemp("", "dew-bench-")
-	if err != nil {
+	jail := filepath.Join(os.TempDir(), "dew-bench-jail") // stays: it is empty
+	if err := os.MkdirAll(jail, 0o755); err != nil {
 		return nil, err
 	}
 	return qemu.Find(ctx, jail)
