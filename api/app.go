@@ -241,6 +241,9 @@ func (c *call) deleteApp() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.release(cf.Is("app_guid", a.GUID), false); err != nil {
+		return nil, err
+	}
 	if err := c.tx.Delete(a); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,7 @@ type call struct {
 	// stager and the runtime use the ledger themselves. An error is the answer.
 	afters []func() error
 	late   any // the answer, when an after makes it
+	status int // of the answer, where it is not the usual one
 }
 
 func (c *call) then(f func() error) { c.afters = append(c.afters, f) }
@@ -89,7 +91,7 @@ func (s *Server) serve(status int, write bool, f endpoint, params []string) http
 		if c.location != "" {
 			w.Header().Set("Location", c.location)
 		}
-		reply(w, status, answer)
+		reply(w, cmp.Or(c.status, status), answer)
 	}
 }
 
@@ -100,7 +102,7 @@ func (c *call) transact(write bool, f func() error) error {
 		in = c.store.Update
 	}
 	return in(c.ctx, func(tx cf.Tx) error {
-		c.tx, c.afters, c.location = tx, nil, ""
+		c.tx, c.afters, c.location, c.status = tx, nil, "", 0
 		if err := c.loadRoles(); err != nil {
 			return err
 		}
@@ -138,7 +140,7 @@ func checkParams(r *http.Request, known []string) error {
 }
 
 func reply(w http.ResponseWriter, status int, body any) {
-	if body == nil {
+	if o, empty := body.(obj); body == nil || empty && o == nil {
 		w.WriteHeader(status)
 		return
 	}

@@ -60,7 +60,16 @@ type listing[P cf.Record] struct {
 	visible  func(c *call, q *cf.Query) error
 	show     func(c *call, r P) (obj, error)
 	includes map[string]func(c *call, page []P, included obj) error
-	extra    []string // parameters that show looks at itself
+	// fields are blocks of related resources, by their path: the parameter
+	// fields[PATH] names what to show of each.
+	fields map[string]fieldBlock[P]
+	extra  []string // parameters that show looks at itself
+}
+
+// fieldBlock is the name of a block and what puts resources into it.
+type fieldBlock[P cf.Record] struct {
+	name string
+	fill func(c *call, page []P, included obj) error
 }
 
 const (
@@ -73,6 +82,9 @@ func (l listing[P]) params() []string {
 	names := append(slices.Collect(maps.Keys(l.all())), "page", "per_page", "order_by")
 	if len(l.includes) > 0 {
 		names = append(names, "include")
+	}
+	for path := range l.fields {
+		names = append(names, "fields["+path+"]")
 	}
 	names = append(names, l.extra...)
 	slices.Sort(names)
@@ -182,12 +194,12 @@ func answer[T any, P interface {
 }
 
 func (l listing[P]) include(c *call, page []P, out obj) error {
-	text := c.r.URL.Query().Get("include")
-	if text == "" {
-		return nil
-	}
+	v := c.r.URL.Query()
 	included := obj{}
-	for _, name := range strings.Split(text, ",") {
+	for name := range strings.SplitSeq(v.Get("include"), ",") {
+		if name == "" {
+			continue
+		}
 		f := l.includes[name]
 		if f == nil {
 			return badQuery("Invalid included resource: '%s'", name)
@@ -196,7 +208,39 @@ func (l listing[P]) include(c *call, page []P, out obj) error {
 			return err
 		}
 	}
-	out["included"] = included
+	for path, block := range l.fields {
+		wanted := v.Get("fields[" + path + "]")
+		if wanted == "" {
+			continue
+		}
+		if err := block.fill(c, page, included); err != nil {
+			return err
+		}
+		if err := only(included, block.name, strings.Split(wanted, ",")); err != nil {
+			return err
+		}
+	}
+	if len(included) > 0 {
+		out["included"] = included
+	}
+	return nil
+}
+
+// only leaves of the resources of a block what was asked for.
+func only(included obj, name string, wanted []string) error {
+	block, _ := included[name].([]obj)
+	for i, full := range block {
+		short := obj{}
+		for _, w := range wanted {
+			key, _, _ := strings.Cut(w, ".")
+			value, known := full[key]
+			if !known {
+				return badQuery("Fields can only be those of %s, not '%s'", name, w)
+			}
+			short[key] = value
+		}
+		block[i] = short
+	}
 	return nil
 }
 

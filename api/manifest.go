@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -47,6 +48,31 @@ type manifestRoute struct {
 	Options  map[string]*string `yaml:"options"`
 }
 
+// manifestService is the name of a service instance, or that and how to bind it.
+type manifestService struct {
+	Name       string         `yaml:"name"`
+	Binding    string         `yaml:"binding_name"`
+	Parameters map[string]any `yaml:"parameters"`
+}
+
+// UnmarshalYAML takes a name alone too. A typing mistake is refused, as in the
+// rest of a manifest.
+func (s *manifestService) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		return n.Decode(&s.Name)
+	}
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: a service is a name, or a map with one", n.Line)
+	}
+	for i := 0; i < len(n.Content); i += 2 {
+		if key := n.Content[i].Value; key != "name" && key != "binding_name" && key != "parameters" {
+			return fmt.Errorf("line %d: field %s not found in a service", n.Content[i].Line, key)
+		}
+	}
+	type plain manifestService
+	return n.Decode((*plain)(s))
+}
+
 type manifestApp struct {
 	Name            string `yaml:"name"`
 	Path            any    `yaml:"path"`
@@ -61,7 +87,7 @@ type manifestApp struct {
 	NoRoute         bool              `yaml:"no-route"`
 	RandomRoute     bool              `yaml:"random-route"`
 	DefaultRoute    bool              `yaml:"default-route"`
-	Services        []any             `yaml:"services"`
+	Services        []manifestService `yaml:"services"`
 	Sidecars        []any             `yaml:"sidecars"`
 	Processes       []manifestProcess `yaml:"processes"`
 	Metadata        metadata          `yaml:"metadata"`
@@ -97,8 +123,8 @@ func parseManifest(text []byte) (*manifest, error) {
 			return nil, unprocessable("For application '%s': Lifecycle '%s' is disabled", a.Name, a.Lifecycle)
 		case len(a.Sidecars) > 0:
 			return nil, unprocessable("For application '%s': Sidecars are not supported: a unikernel runs one program", a.Name)
-		case len(a.Services) > 0:
-			return nil, unprocessable("For application '%s': Services are not supported by this version", a.Name)
+		case len(a.Services) > 100:
+			return nil, unprocessable("For application '%s': at most 100 services", a.Name)
 		case len(a.Processes) > 20 || len(a.Routes) > 100:
 			return nil, unprocessable("For application '%s': at most 20 processes and 100 routes", a.Name)
 		}
@@ -122,19 +148,62 @@ func (c *call) applyManifest() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	var work []*cf.ServiceWork
 	for _, a := range m.Applications {
-		if err := c.applyApp(s, a); err != nil {
+		more, err := c.applyApp(s, a)
+		if err != nil {
 			var r *refusal
 			if errors.As(err, &r) {
 				return nil, &refusal{r.status, r.code, r.title, "For application '" + a.Name + "': " + r.detail}
 			}
 			return nil, err
 		}
+		work = append(work, more...)
 	}
 	if err := c.within(s); err != nil {
 		return nil, err
 	}
-	return c.done("space.apply_manifest")
+	if len(work) == 0 {
+		return c.done("space.apply_manifest")
+	}
+	j, err := c.begin("space.apply_manifest")
+	for _, w := range work {
+		if w.JobGUID = j.GUID; err == nil {
+			err = c.assignWork(w)
+		}
+	}
+	return nil, err
+}
+
+// bindServices binds what is not bound yet, and returns what brokers have to do
+// for it. Bindings that the manifest does not name stay.
+func (c *call) bindServices(s *cf.Space, a *cf.App, wanted []manifestService) (work []*cf.ServiceWork, err error) {
+	for _, m := range wanted {
+		i, err := cf.First[cf.ServiceInstance](c.tx, cf.Is("space_guid", s.GUID), cf.Is("name", m.Name))
+		if err != nil || i == nil {
+			return nil, orElse(err, unprocessable("Service instance '%s' not found", m.Name))
+		}
+		old, err := cf.First[cf.ServiceBinding](c.tx, cf.Is("app_guid", a.GUID), cf.Is("service_instance_guid", i.GUID))
+		if err != nil {
+			return nil, err
+		}
+		if old != nil {
+			continue
+		}
+		b := &cf.ServiceBinding{Type: appBinding, Name: m.Binding, AppGUID: a.GUID, InstanceGUID: i.GUID, SpaceGUID: s.GUID}
+		parameters := &m.Parameters
+		if m.Parameters == nil {
+			parameters = nil
+		}
+		w, err := c.bind(b, i, s, a, parameters)
+		if err != nil {
+			return nil, err
+		}
+		if w != nil {
+			work = append(work, w)
+		}
+	}
+	return work, nil
 }
 
 // diffManifest names the apps that the manifest adds. The CLI only prints it.
@@ -160,31 +229,36 @@ func (c *call) diffManifest() (any, error) {
 	return obj{"diff": diff}, nil
 }
 
-func (c *call) applyApp(s *cf.Space, m manifestApp) error {
+func (c *call) applyApp(s *cf.Space, m manifestApp) ([]*cf.ServiceWork, error) {
 	a, err := cf.First[cf.App](c.tx, cf.Is("space_guid", s.GUID), cf.Is("name", m.Name))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	fresh := a == nil
 	if fresh {
 		a = &cf.App{Name: m.Name}
 		if err := c.insertApp(a, s); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := m.onApp(a); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.tx.Save(a); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.applyProcesses(a, m); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.applyRoutes(s, a, m, fresh); err != nil {
-		return err
+		return nil, err
 	}
-	return c.record("audit.app.apply_manifest", target(a), s, nil)
+	work, err := c.bindServices(s, a, m.Services)
+	if err != nil {
+		return nil, err
+	}
+	c.say(a.GUID, "Applied manifest to app with guid %s", a.GUID)
+	return work, c.record("audit.app.apply_manifest", target(a), s, nil)
 }
 
 func (m manifestApp) onApp(a *cf.App) error {

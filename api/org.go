@@ -208,6 +208,13 @@ func (c *call) deleteOrg() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	spaces, err := guidsOf[cf.Space](c, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", o.GUID)}})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.empty(spaces); err != nil {
+		return nil, err
+	}
 	if err := c.tx.Delete(o); err != nil {
 		return nil, err
 	}
@@ -289,6 +296,9 @@ func (c *call) deleteSpace() (any, error) {
 	if !c.admin() && !c.orgs[s.OrgGUID][cf.OrgManager] {
 		return nil, forbidden()
 	}
+	if err := c.empty([]string{s.GUID}); err != nil {
+		return nil, err
+	}
 	if err := c.tx.Delete(s); err != nil {
 		return nil, err
 	}
@@ -296,4 +306,17 @@ func (c *call) deleteSpace() (any, error) {
 		return nil, err
 	}
 	return c.done("space.delete")
+}
+
+// empty tells brokers and runtime what goes with the spaces.
+func (c *call) empty(spaces []string) error {
+	in := cf.Is("space_guid", spaces...)
+	if err := c.release(in, true); err != nil {
+		return err
+	}
+	apps, err := cf.List[cf.App](c.tx, cf.Query{Where: []cf.Cond{in}})
+	for _, a := range apps {
+		c.changed(a)
+	}
+	return err
 }

@@ -329,7 +329,6 @@ func (s *Server) routeRoutes(t table) {
 	t.patch("/v3/routes/{guid}/destinations", withRoute(operate, func(c *call, r *cf.Route) (obj, error) { return c.mapRoute(r, true) }))
 	t.delete("/v3/routes/{guid}/destinations/{destination}", 204, (*call).unmapRoute)
 	t.delete("/v3/spaces/{guid}/routes", 202, (*call).deleteUnmapped, "unmapped")
-	empty(t, "/v3/service_route_bindings", "include", "route_guids", "service_instance_guids", "service_instance_names")
 }
 
 func withRoute(what right, f func(*call, *cf.Route) (obj, error)) endpoint {

@@ -13,6 +13,8 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/dewpaas/dew/api/blob"
+	"github.com/dewpaas/dew/api/broker"
+	"github.com/dewpaas/dew/api/egress"
 	"github.com/dewpaas/dew/api/logcache"
 	"github.com/dewpaas/dew/api/uaa"
 	"github.com/dewpaas/dew/cf"
@@ -32,6 +34,7 @@ type Config struct {
 	Runtime  Runtime
 	Droplets Droplets
 	Logs     *logcache.Cache // takes the lines that the API writes too, and answers cf logs
+	Egress   egress.Guard    // where tenants may make the platform connect to
 	Log      *slog.Logger
 	URL      string // how clients reach the API, without a slash at the end
 	Domain   string // the shared domain made at the first start
@@ -66,6 +69,7 @@ type Server struct {
 	runtime  Runtime
 	droplets Droplets
 	logs     *logcache.Cache
+	brokers  *broker.Worker
 	log      *slog.Logger
 	url      string
 	domain   string
@@ -81,6 +85,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if s.logs == nil {
 		s.logs = logcache.New(logcache.DefaultBounds())
 	}
+	s.logs.SetGuard(c.Egress)
+	s.brokers = broker.New(c.Store, c.Egress, c.Log)
 	rand.Read(s.tickets[:]) // never fails since Go 1.24
 	return s, s.seed(ctx)
 }

@@ -132,21 +132,39 @@ func (b *ServiceBinding) Keys() Keys {
 	return Keys{"name": b.Name, "type": b.Type, "app_guid": ref(b.AppGUID), "service_instance_guid": ref(b.InstanceGUID), "space_guid": ref(b.SpaceGUID)}
 }
 
-// ServiceWork is something that a broker still has to do. It outlives restarts
-// and what it is about, so that a broker is asked until it has answered.
+// The verbs of ServiceWork.
+const (
+	FetchCatalog = "catalog"
+	Provision    = "provision"
+	UpdateOne    = "update"
+	Deprovision  = "deprovision"
+	Bind         = "bind"
+	Unbind       = "unbind"
+)
+
+// ServiceWork is something that a broker still has to do. It outlives restarts,
+// and as an Orphan, which only cleans up at the broker, what it is about; so it
+// says all that has to be known.
 type ServiceWork struct {
 	Meta
-	Verb       string         `json:"verb"` // catalog, provision, update, deprovision, bind, unbind; with orphan: clean up
+	Verb       string         `json:"verb"`
 	BrokerGUID string         `json:"broker_guid"`
+	Broker     ServiceBroker  `json:"broker"` // as it was, for when its record is gone
 	TargetGUID string         `json:"target_guid"`
 	JobGUID    string         `json:"job_guid,omitempty"`
+	User       string         `json:"user,omitempty"` // guid of who asked
 	Due        time.Time      `json:"due"`
 	Deadline   time.Time      `json:"deadline"`
-	Asked      bool           `json:"asked"`     // the broker works on it: ask how far it is
-	Operation  string         `json:"operation"` // the broker's word for it
-	Failures   int            `json:"failures,omitempty"`
+	Asked      bool           `json:"asked,omitempty"`     // the broker works on it: ask how far it is
+	Operation  string         `json:"operation,omitempty"` // the broker's word for it
+	Tries      int            `json:"tries,omitempty"`
 	Orphan     bool           `json:"orphan,omitempty"`
-	Request    map[string]any `json:"request,omitempty"`
+	ServiceID  string         `json:"service_id,omitempty"` // these four are what the broker knows
+	PlanID     string         `json:"plan_id,omitempty"`
+	InstanceID string         `json:"instance_id,omitempty"`
+	BindingID  string         `json:"binding_id,omitempty"`
+	Request    map[string]any `json:"request,omitempty"` // body of the request
+	Then       map[string]any `json:"then,omitempty"`    // what an update makes of the record
 }
 
 func (*ServiceWork) Noun() Noun { return "service_work" }

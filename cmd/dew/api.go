@@ -14,6 +14,7 @@ import (
 
 	"github.com/dewpaas/dew/api"
 	"github.com/dewpaas/dew/api/blob"
+	"github.com/dewpaas/dew/api/logcache"
 	"github.com/dewpaas/dew/api/uaa"
 	"github.com/dewpaas/dew/store/sqlite"
 )
@@ -73,16 +74,32 @@ func (a apiCmd) open(ctx context.Context, c *console) (http.Handler, func(), err
 	if err != nil {
 		return nil, nil, err
 	}
+	log := slog.New(slog.NewTextHandler(c.err, nil))
+	logs := logcache.New(logcache.DefaultBounds())
+	if err := logs.Keep(filepath.Join(a.Data, "logs"), logBytes, log); err != nil {
+		return nil, nil, errors.Join(err, ledger.Close())
+	}
 	login := uaa.New(ledger, key, a.URL)
-	server, err := api.New(ctx, api.Config{Store: ledger, UAA: login, Blobs: blobs, URL: a.URL, Domain: a.Domain, Log: slog.New(slog.NewTextHandler(c.err, nil))})
+	server, err := api.New(ctx, api.Config{Store: ledger, UAA: login, Blobs: blobs, Logs: logs, URL: a.URL, Domain: a.Domain, Log: log})
 	if err == nil {
 		err = a.admin(ctx, c, login)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, ledger.Close())
+		return nil, nil, errors.Join(err, logs.Close(), ledger.Close())
 	}
-	return server.Handler(), func() { ledger.Close() }, nil
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() { defer close(ended); server.Run(running) }()
+	return server.Handler(), func() {
+		stop()
+		<-ended
+		logs.Close() // what it cannot keep it has said already
+		ledger.Close()
+	}, nil
 }
+
+// logBytes bounds the log lines of all apps on disk.
+const logBytes = 512 << 20
 
 // admin makes the first user. The password is on disk before the account is, so
 // a crash between the two leaves no account without a password.
