@@ -203,12 +203,15 @@ func (b *builder) endChains(t *nft.Table, reasons []Reason) {
 func arpRules(gateway [4]byte) []nft.Rule {
 	ether := nft.Implied(nft.IsMeta("", unix.NFT_META_IIFTYPE, nft.Ethernet()))
 	arp := nft.Implied(nft.IsEtherType(0x0806))
+	// One rule that says what is right: one that says what is wrong does not hold
+	// for a packet too short to be looked at.
 	return []nft.Rule{
-		rule(nft.Is(nft.ARPHead(), "!=", "0x0001080006040001", "\x00\x01\x08\x00\x06\x04\x00\x01"), nft.Goto("drop-arp")),
-		rule(nft.Is(nft.ARPTarget(), "!=", fmt.Sprintf("0x%x", gateway[:]), string(gateway[:])), nft.Goto("drop-arp")),
-		rule(nft.NotInSet("vnics", nft.IIFName(), nft.EtherSAddr().Needs(ether, arp), nft.ARPSender()), nft.Goto("drop-arp")),
-		rule(nft.NotInSet("vnics", nft.IIFName(), nft.ARPSenderMAC().Needs(nft.Implied(nft.IsMeta("", unix.NFT_META_PROTOCOL, "\x08\x06"))), nft.ARPSender()), nft.Goto("drop-arp")),
-		rule(nft.Goto("bounded")),
+		rule(nft.Is(nft.ARPHead(), "", "0x0001080006040001", "\x00\x01\x08\x00\x06\x04\x00\x01"),
+			nft.Is(nft.ARPTarget(), "", fmt.Sprintf("0x%x", gateway[:]), string(gateway[:])),
+			nft.InSet("vnics", nft.IIFName(), nft.EtherSAddr().Needs(ether, arp), nft.ARPSender()),
+			nft.InSet("vnics", nft.IIFName(), nft.ARPSenderMAC(), nft.ARPSender()),
+			nft.Goto("bounded")),
+		rule(nft.Goto("drop-arp")),
 	}
 }
 

@@ -32,9 +32,8 @@ func spanOf(s cf.Span) (_ span, ok bool) {
 	return span{number(s.First), number(s.Last)}, true
 }
 
-func (s span) has(n uint32) bool    { return s.first <= n && n <= s.last }
-func (s span) within(t span) bool   { return t.first <= s.first && s.last <= t.last }
-func (s span) overlaps(t span) bool { return s.first <= t.last && t.first <= s.last }
+func (s span) has(n uint32) bool  { return s.first <= n && n <= s.last }
+func (s span) within(t span) bool { return t.first <= s.first && s.last <= t.last }
 func comparePosition(a, b span) int {
 	return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last))
 }

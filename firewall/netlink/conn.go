@@ -96,7 +96,7 @@ func (c *Conn) Do(m Message, f func(Reply) error) error {
 	if m.Flags&unix.NLM_F_DUMP != unix.NLM_F_DUMP {
 		m.Flags |= unix.NLM_F_ACK
 	}
-	if _, err := c.file.Write(appendMessage(nil, m, seq, 0)); err != nil {
+	if _, err := c.file.Write(appendMessage(nil, m, seq)); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
 	return c.await(func(r Reply) (bool, error) {
@@ -153,6 +153,9 @@ func (e *BatchError) Unwrap() error { return e.Err }
 // refused. With a generation other than 0 the transaction happens only if
 // nobody changed anything since then; otherwise the cause is unix.ERESTART.
 func (c *Conn) Batch(subsystem uint16, generation uint32, messages []Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
 	first := c.seq + 1
 	c.seq += uint32(len(messages)) + 2
 	last := first + uint32(len(messages))
@@ -180,18 +183,18 @@ func encodeBatch(subsystem uint16, generation uint32, messages []Message, seq ui
 	for _, m := range messages {
 		size += headerSize + genericSize + len(m.Body) + 4
 	}
-	begin := Message{Kind: NFNL_MSG_BATCH_BEGIN}
+	begin := Message{Kind: NFNL_MSG_BATCH_BEGIN, Resource: subsystem}
 	if generation != 0 {
 		var e Encoder
 		e.U32(NFNL_BATCH_GENID, generation)
 		begin.Body = e.Bytes()
 	}
-	b := appendMessage(make([]byte, 0, size), begin, seq, subsystem)
+	b := appendMessage(make([]byte, 0, size), begin, seq)
 	for i, m := range messages {
 		if i == len(messages)-1 {
 			m.Flags |= unix.NLM_F_ACK // said after the commit, for all
 		}
-		b = appendMessage(b, m, seq+1+uint32(i), 0)
+		b = appendMessage(b, m, seq+1+uint32(i))
 	}
-	return appendMessage(b, Message{Kind: NFNL_MSG_BATCH_END}, seq+1+uint32(len(messages)), subsystem)
+	return appendMessage(b, Message{Kind: NFNL_MSG_BATCH_END, Resource: subsystem}, seq+1+uint32(len(messages)))
 }

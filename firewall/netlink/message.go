@@ -19,7 +19,9 @@ type Message struct {
 	Kind   Kind
 	Flags  uint16 // NLM_F_REQUEST is implied
 	Family uint8
-	Body   []byte // attributes
+	// Resource is what the subsystem makes of it: a log group, for one.
+	Resource uint16
+	Body     []byte // attributes
 }
 
 const (
@@ -27,14 +29,14 @@ const (
 	genericSize = 4  // struct nfgenmsg
 )
 
-func appendMessage(b []byte, m Message, seq uint32, resource uint16) []byte {
+func appendMessage(b []byte, m Message, seq uint32) []byte {
 	b = binary.NativeEndian.AppendUint32(b, uint32(headerSize+genericSize+len(m.Body)))
 	b = binary.NativeEndian.AppendUint16(b, uint16(m.Kind))
 	b = binary.NativeEndian.AppendUint16(b, m.Flags|unix.NLM_F_REQUEST)
 	b = binary.NativeEndian.AppendUint32(b, seq)
 	b = binary.NativeEndian.AppendUint32(b, 0)
 	b = append(b, m.Family, unix.NFNETLINK_V0)
-	b = binary.BigEndian.AppendUint16(b, resource)
+	b = binary.BigEndian.AppendUint16(b, m.Resource)
 	b = append(b, m.Body...)
 	for len(b)%4 != 0 {
 		b = append(b, 0)
