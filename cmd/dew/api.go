@@ -16,6 +16,7 @@ import (
 	"github.com/dewpaas/dew/api/blob"
 	"github.com/dewpaas/dew/api/logcache"
 	"github.com/dewpaas/dew/api/uaa"
+	"github.com/dewpaas/dew/cmd/dew/client"
 	"github.com/dewpaas/dew/store/sqlite"
 )
 
@@ -41,6 +42,9 @@ func (a apiCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer closeAll()
+	if err := client.Publish(a.Data, a.URL); err != nil {
+		return err
+	}
 	fmt.Fprintf(c.out, "api: %s\n", a.URL)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	drained := make(chan struct{})

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"github.com/dewpaas/dew/cmd/dew/profile"
 	"github.com/dewpaas/dew/droplet"
 	"github.com/dewpaas/dew/stager/sandbox"
@@ -17,7 +19,7 @@ func TestMain(m *testing.M) {
 	if sandbox.Inside() {
 		os.Exit(sandbox.Serve())
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"dew": main}) // scripts call the test binary as dew
 }
 
 func writeTree(t *testing.T, files map[string]string) string {

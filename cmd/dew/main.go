@@ -26,6 +26,8 @@ type commands struct {
 	Version versionCmd `cmd:"" help:"Print the version of dew, of the guest contract and of the Go it was built with."`
 	API     apiCmd     `cmd:"" name:"api" help:"Serve the Cloud Controller API, without stager and cells."`
 	Keep    keepCmd    `cmd:"" hidden:"" help:"Hold the guests of a cell; the cell starts it."`
+
+	verbs
 }
 
 // console is where a verb talks to its user. Errors are returned, not printed:
@@ -33,6 +35,10 @@ type commands struct {
 type console struct {
 	in       io.Reader
 	out, err io.Writer
+	screen   bool // out is a terminal
+	rich     bool // and shows colours
+	moves    bool // err is a terminal: progress
+	asks     bool // somebody sits at in and err, and can be asked
 }
 
 // hinted is an error that knows a remedy. It prints as two lines.
@@ -58,7 +64,7 @@ func main() {
 		os.Exit(sandbox.Serve())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	c := &console{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	c := (&console{in: os.Stdin, out: os.Stdout, err: os.Stderr}).attach()
 	code := run(ctx, c, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -94,6 +100,9 @@ func run(ctx context.Context, c *console, args []string) int {
 	return report(c.err, verb.Run())
 }
 
+// interrupted is what a shell says of a program that SIGINT has ended.
+const interrupted = 128 + int(syscall.SIGINT)
+
 // report prints err in the house's voice and turns it into an exit status.
 func report(w io.Writer, err error) int {
 	var status exitStatus
@@ -102,8 +111,12 @@ func report(w io.Writer, err error) int {
 		return 0
 	case errors.As(err, &status):
 		return int(status)
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(w, "dew: interrupted")
+		return interrupted
 	}
-	fmt.Fprintf(w, "dew: error: %v\n", err)
+	err = advise(err)
+	fmt.Fprintf(w, "dew: error: %s\n", printable(err.Error()))
 	var h *hinted
 	if errors.As(err, &h) {
 		fmt.Fprintf(w, "dew: hint: %s\n", h.hint)
