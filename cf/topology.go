@@ -11,6 +11,10 @@ type Topology struct {
 	Policies  []NetworkPolicy
 	Groups    []SecurityGroup
 	Bindings  []GroupBinding
+	// Names are the routes on internal domains, InternalDomains those domains:
+	// what the cell's resolver answers, to whom Policies allow.
+	Names           []InternalName
+	InternalDomains []string
 
 	// Gateway is the address at which the cell's own network stands behind every
 	// vNIC. Router, health checks and resolver of this cell speak from it.
@@ -55,6 +59,8 @@ type Endpoint struct {
 	MTU  int // bytes of IP packet
 	// Rates bounds what it may send.
 	Rates Rates
+	// Ready instances have passed their checks: names and routes lead to them.
+	Ready bool
 }
 
 // Rates bounds what a vNIC may send; zero is the platform's default. Bursts are
@@ -72,6 +78,14 @@ type RoutedPort struct {
 	ProcessType string
 	Port        uint16
 	Route       string // as the user knows it: www.example.com/path
+}
+
+// InternalName says that a route on an internal domain leads to the instances
+// of a process.
+type InternalName struct {
+	Name        string // back.apps.internal
+	AppGUID     string
+	ProcessType string
 }
 
 // Protected is a destination that no broad rule opens.

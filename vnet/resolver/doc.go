@@ -9,8 +9,8 @@
 // rest of the names is asked of upstreams, with a cache of its own for each
 // app: what one app looks up can be neither timed nor evicted by another.
 //
-// The cell makes one Resolver, calls Update with every change of the world, and
-// Serve, which owns all goroutines: two listeners, one goroutine per query and
+// The cell makes one Resolver, calls Update with every change of the world, for
+// which SnapshotOf reads its topology, and Serve, which owns all goroutines: two listeners, one goroutine per query and
 // per TCP connection, both bounded. The table is immutable and swapped whole.
 // Locks, none held while another is taken: a cache's, a meter's, an upstream's.
 //

@@ -24,20 +24,22 @@ var (
 // world is a snapshot of three apps: shop may reach stock.
 func world() Snapshot {
 	at := func(index int, addr string, ready bool) Instance {
-		return Instance{index, netip.MustParseAddr(addr), ready}
+		return Instance{"web", index, netip.MustParseAddr(addr), ready}
 	}
+	worker := Instance{"worker", 0, netip.MustParseAddr("10.7.0.8"), true}
 	return Snapshot{
 		Domains: []string{"apps.internal", "Team.Internal"},
-		Names: map[string][]string{
-			"stock.apps.internal":  {"stock-guid"},
-			"shop.apps.internal":   {"shop-guid"},
-			"hidden.apps.internal": {"hidden-guid"},
-			"Depot.team.internal":  {"stock-guid", "hidden-guid"},
-			"idle.apps.internal":   {"idle-guid"},
+		Names: map[string][]Process{
+			"stock.apps.internal":   {{"stock-guid", "web"}},
+			"packers.apps.internal": {{"stock-guid", "worker"}},
+			"shop.apps.internal":    {{"shop-guid", "web"}},
+			"hidden.apps.internal":  {{"hidden-guid", "web"}},
+			"Depot.team.internal":   {{"stock-guid", "web"}, {"hidden-guid", "web"}},
+			"idle.apps.internal":    {{"idle-guid", "web"}},
 		},
 		Apps: map[string]App{
 			"shop-guid":   {Reaches: []string{"stock-guid", "idle-guid"}, Outside: true, Instances: []Instance{at(0, "10.7.0.2", true)}},
-			"stock-guid":  {Instances: []Instance{at(0, "10.7.0.4", true), at(1, "10.7.0.5", true), at(2, "10.7.0.6", false), at(10, "10.7.0.7", true)}},
+			"stock-guid":  {Instances: []Instance{at(0, "10.7.0.4", true), at(1, "10.7.0.5", true), at(2, "10.7.0.6", false), at(10, "10.7.0.7", true), worker}},
 			"hidden-guid": {Instances: []Instance{at(0, "10.7.0.9", true)}},
 			"idle-guid":   {Instances: []Instance{at(0, "10.7.0.10", false)}},
 			"lonely-guid": {},
@@ -142,6 +144,7 @@ func TestGuestFindsWhatItsPoliciesAllow(t *testing.T) {
 		{"all ready instances", shop, "stock.apps.internal.", "10.7.0.4 10.7.0.5 10.7.0.7"},
 		{"in any case", shop, "STOCK.Apps.Internal.", "10.7.0.4 10.7.0.5 10.7.0.7"},
 		{"one instance", shop, "1.stock.apps.internal.", "10.7.0.5"},
+		{"another process of the app", shop, "packers.apps.internal.", "10.7.0.8"},
 		{"a high index", shop, "10.stock.apps.internal.", "10.7.0.7"},
 		{"custom domain, of its apps the allowed", shop, "depot.team.internal.", "10.7.0.4 10.7.0.5 10.7.0.7"},
 		{"instance of a custom domain", shop, "0.depot.team.internal.", "10.7.0.4"},
@@ -222,7 +225,7 @@ func TestManyInstances(t *testing.T) {
 	w := world()
 	var many []Instance
 	for i := range 200 {
-		many = append(many, Instance{i, netip.AddrFrom4([4]byte{10, 7, 1, byte(i)}), true})
+		many = append(many, Instance{"web", i, netip.AddrFrom4([4]byte{10, 7, 1, byte(i)}), true})
 	}
 	w.Apps["stock-guid"] = App{Instances: many}
 	s := serve(t, Config{}, w)
@@ -264,11 +267,11 @@ func TestUpdateIsSeenAtOnce(t *testing.T) {
 func TestWrongEntriesCostOnlyThemselves(t *testing.T) {
 	w := world()
 	w.Domains = append(w.Domains, "", strings.Repeat("x", 70)+".internal")
-	w.Names["www.example.com"] = []string{"stock-guid"}
-	w.Names["gone.apps.internal"] = []string{"gone-guid"}
+	w.Names["www.example.com"] = []Process{{"stock-guid", "web"}}
+	w.Names["gone.apps.internal"] = []Process{{"gone-guid", "web"}}
 	w.Askers[stranger] = "gone-guid"
 	stock := w.Apps["stock-guid"]
-	stock.Instances = append(slices.Clone(stock.Instances), Instance{11, netip.MustParseAddr("fd00::1"), true})
+	stock.Instances = append(slices.Clone(stock.Instances), Instance{"web", 11, netip.MustParseAddr("fd00::1"), true})
 	w.Apps["stock-guid"] = stock
 	r := New(Config{})
 	err := r.Update(w)
@@ -357,5 +360,26 @@ func TestStrangersGetNoAnswer(t *testing.T) {
 	}
 	if c := s.Counts(); c.Strangers != 2 {
 		t.Errorf("%d strangers counted", c.Strangers)
+	}
+}
+
+// BenchmarkInternal is the answer alone, without its socket.
+func BenchmarkInternal(b *testing.B) {
+	w := world()
+	for i := range 1000 {
+		w.Askers[netip.AddrFrom4([4]byte{10, 7, 100 + byte(i/250), byte(i % 250)})] = "shop-guid"
+	}
+	r := New(Config{})
+	if err := r.Update(w); err != nil {
+		b.Fatal(err)
+	}
+	t := r.table.Load()
+	a := t.askers[shop]
+	query := asking("stock.apps.internal.", dns.TypeA)
+	b.ReportAllocs()
+	for b.Loop() {
+		if m := r.answer(b.Context(), t, a, query); len(m.Answer) != 3 {
+			b.Fatal(m)
+		}
 	}
 }

@@ -18,8 +18,8 @@ type Snapshot struct {
 	// Domains are the internal domains, as "apps.internal".
 	Domains []string
 	// Names are the routes on internal domains, as "shop.apps.internal", with
-	// the guids of the apps that each leads to.
-	Names map[string][]string
+	// what each leads to.
+	Names map[string][]Process
 	// Apps by guid, wherever their instances run.
 	Apps map[string]App
 	// Askers are the guests of this cell: address to guid of the app.
@@ -27,6 +27,12 @@ type Snapshot struct {
 	// Protected are the addresses of hosts and the networks of guests: no
 	// outside name may lead there.
 	Protected []netip.Prefix
+}
+
+// Process is one type of process of an app.
+type Process struct {
+	App  string // guid
+	Type string // web, worker ...
 }
 
 // App is what an app may ask, and where it is.
@@ -40,19 +46,25 @@ type App struct {
 
 // Instance is one guest of an app.
 type Instance struct {
-	Index int
-	Addr  netip.Addr
-	Ready bool
+	Process string // its type
+	Index   int
+	Addr    netip.Addr
+	Ready   bool
 }
 
 // table is a snapshot made ready for questions. It is immutable; meters and
 // caches, which it points to, live on in the next one.
 type table struct {
 	domains   []string // canonical
-	names     map[string][]*app
+	names     map[string][]target
 	apps      map[string]*app
 	askers    map[netip.Addr]*asker
 	protected []netip.Prefix
+}
+
+type target struct {
+	app     *app
+	process string
 }
 
 type app struct {
@@ -71,7 +83,7 @@ type asker struct {
 // compile makes the table that follows old. An entry that is wrong is left out
 // and named in the error; the table is good for the rest.
 func compile(s Snapshot, old *table) (*table, error) {
-	t := &table{names: map[string][]*app{}, apps: map[string]*app{}, askers: map[netip.Addr]*asker{}}
+	t := &table{names: map[string][]target{}, apps: map[string]*app{}, askers: map[netip.Addr]*asker{}}
 	t.protected = append(alwaysProtected(), s.Protected...)
 	wrong := t.addDomains(s.Domains)
 	for guid, a := range s.Apps {
@@ -85,8 +97,8 @@ func compile(s Snapshot, old *table) (*table, error) {
 			made.cache = newCache(cacheShare(len(s.Apps)))
 		}
 	}
-	for name, guids := range s.Names {
-		wrong = append(wrong, t.addName(name, guids))
+	for name, to := range s.Names {
+		wrong = append(wrong, t.addName(name, to))
 	}
 	for addr, guid := range s.Askers {
 		wrong = append(wrong, t.addAsker(addr.Unmap(), guid, old))
@@ -117,20 +129,20 @@ func compileApp(guid string, a App) (*app, error) {
 		case !i.Addr.Unmap().Is4():
 			wrong = append(wrong, fmt.Errorf("instance %d of app %s: %v is no IPv4 address", i.Index, guid, i.Addr))
 		case i.Ready:
-			made.ready = append(made.ready, Instance{i.Index, i.Addr.Unmap(), true})
+			made.ready = append(made.ready, Instance{i.Process, i.Index, i.Addr.Unmap(), true})
 		}
 	}
 	return made, errors.Join(wrong...)
 }
 
-func (t *table) addName(name string, guids []string) error {
+func (t *table) addName(name string, to []Process) error {
 	canonical := dns.CanonicalName(name)
 	if _, legal := dns.IsDomainName(name); !legal || t.domain(canonical) == "" {
 		return fmt.Errorf("route %q is not below an internal domain", name)
 	}
-	for _, guid := range guids {
-		if a := t.apps[guid]; a != nil { // an app that is just going has no instances to name
-			t.names[canonical] = append(t.names[canonical], a)
+	for _, p := range to {
+		if a := t.apps[p.App]; a != nil { // an app that is just going has no instances to name
+			t.names[canonical] = append(t.names[canonical], target{a, p.Type})
 		}
 	}
 	return nil
@@ -162,20 +174,20 @@ func (t *table) domain(name string) string {
 // resolve gives the addresses that a may have for an internal name. A number in
 // front of a route's name picks the instance with that index.
 func (t *table) resolve(a *app, name string) []netip.Addr {
-	apps, index := t.names[name], -1
-	if apps == nil {
+	targets, index := t.names[name], -1
+	if targets == nil {
 		label, rest, _ := strings.Cut(name, ".")
 		if index = instanceIndex(label); index >= 0 {
-			apps = t.names[rest]
+			targets = t.names[rest]
 		}
 	}
 	var found []netip.Addr
-	for _, target := range apps {
-		if !a.reaches[target.guid] {
+	for _, to := range targets {
+		if !a.reaches[to.app.guid] {
 			continue
 		}
-		for _, i := range target.ready {
-			if index < 0 || index == i.Index {
+		for _, i := range to.app.ready {
+			if i.Process == to.process && (index < 0 || index == i.Index) {
 				found = append(found, i.Addr)
 			}
 		}
