@@ -32,5 +32,5 @@ func Adopt(f *os.File) (*Network, error) {
 		space.Close()
 		return nil, fmt.Errorf("adopt a network: %w", err)
 	}
-	return &Network{space, links}, nil
+	return &Network{space: space, links: links}, nil
 }

@@ -6,7 +6,9 @@
 // Routed, not bridged: every vNIC is a point-to-point /32 behind one fixed
 // gateway address and MAC, with a permanent neighbour entry on both sides, so
 // there is no broadcast domain and no ARP to spoof. Reverse-path filtering drops
-// frames with an address that is not the vNIC's; IPv6 is off.
+// frames with an address that is not the vNIC's; IPv6 is off. In cells,
+// GuardOffloads refuses virtio headers that would change a packet after it was
+// checked; who may talk to whom is package firewall's.
 //
 // A Network has no name: it lives while its file is open, in this process or in
 // one that got it passed, and is gone with the last, also after SIGKILL. Taps

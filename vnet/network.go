@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dewpaas/dew/abi"
+	"github.com/dewpaas/dew/vnet/offload"
 )
 
 // Gateway of every vNIC. Link-local, so that it can collide with no guest.
@@ -31,6 +32,7 @@ const DefaultMTU = 1500
 type Network struct {
 	space netns.NsHandle
 	links *netlink.Handle
+	guard *offload.Guard // nil unless GuardOffloads was called
 }
 
 // New makes an empty network with nothing but a loopback.
@@ -47,7 +49,7 @@ func New() (*Network, error) {
 		space.Close()
 		return nil, fmt.Errorf("open netlink in the network: %w", err)
 	}
-	n := &Network{space, links}
+	n := &Network{space: space, links: links}
 	if err := n.prepare(); err != nil {
 		n.Close()
 		return nil, err
@@ -91,7 +93,11 @@ func (n *Network) prepare() error {
 // Close lets go of the network.
 func (n *Network) Close() error {
 	n.links.Close()
-	return n.space.Close()
+	var err error
+	if n.guard != nil {
+		err = n.guard.Close()
+	}
+	return errors.Join(err, n.space.Close())
 }
 
 // Within runs f on a thread that is inside the network. What f opens there stays
@@ -219,6 +225,7 @@ func (n *Network) configure(v VNIC, beforeUp []func() error) error {
 		{"set queue length", func() error { return n.links.LinkSetTxQLen(link, queueLength) }},
 		{"no ARP", func() error { return n.links.LinkSetARPOff(link) }},
 		{"set address", func() error { return n.links.AddrAdd(link, &netlink.Addr{IPNet: gateway}) }},
+		{"guard", func() error { return n.attachGuard(link) }},
 		{"prepare", func() error { return all(beforeUp) }},
 		{"set up", func() error { return n.links.LinkSetUp(link) }},
 		{"add route", func() error {
