@@ -6,11 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/zip"
+
+	"github.com/dewpaas/dew/stager/sandbox"
 )
 
 // proxy is a module proxy in files that has one module at v1.0.0.
@@ -124,4 +127,58 @@ func TestWritingTooMuchEndsABuild(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// Tenants share the compiled standard library and nothing that they could
+// change.
+func TestTenantsDoNotShareWhatTheyWrite(t *testing.T) {
+	b := workshop(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: without it sandboxes run as the owner of all caches")
+	}
+	b.std = "os" // the whole takes a minute
+	check(t, b.Warm(t.Context()))
+	for _, tenant := range []string{"test-a", "test-b"} {
+		_, err := b.Build(t.Context(), &Request{Files: simple.fs(), Tenant: tenant}, store(t))
+		check(t, err)
+	}
+	defer b.Forget(func(tenant string, _ int64) bool { return !strings.HasPrefix(tenant, "test-") })
+	owners := map[uint32]int{}
+	linked := 0
+	cache := filepath.Join(b.c.Cache, "sandboxed", "tenant-test-a", "build")
+	err := filepath.WalkDir(cache, func(path string, d os.DirEntry, err error) error {
+		check(t, err)
+		if d.IsDir() {
+			return nil
+		}
+		info, err := d.Info()
+		check(t, err)
+		s := info.Sys().(*syscall.Stat_t)
+		owners[s.Uid]++
+		if s.Nlink > 1 {
+			linked++
+			if s.Uid != 0 || s.Mode&0o222 != 0 {
+				t.Errorf("%s is shared, and a sandbox may write to it: uid %d, mode %o", path, s.Uid, s.Mode)
+			}
+		}
+		return nil
+	})
+	check(t, err)
+	if linked < 50 || owners[sandbox.UID] == 0 || owners[sandbox.UID] > 100 {
+		t.Errorf("%d files are shared, owners %v: want std shared and the rest own", linked, owners)
+	}
+	var forgotten []string
+	check(t, b.Forget(func(tenant string, bytes int64) bool {
+		if strings.HasPrefix(tenant, "test-") && bytes > 0 {
+			forgotten = append(forgotten, tenant)
+			return false
+		}
+		return true
+	}))
+	if _, err := os.Stat(cache); !errors.Is(err, os.ErrNotExist) || len(forgotten) < 2 {
+		t.Errorf("%v, forgotten %v", err, forgotten)
+	}
+	if _, err := b.Build(t.Context(), &Request{Files: simple.fs(), Tenant: "../x"}, store(t)); err == nil {
+		t.Error("a tenant's name leads elsewhere")
+	}
 }

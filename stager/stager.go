@@ -33,6 +33,7 @@ type Config struct {
 type Builder struct {
 	c    Config
 	root *goroot.Root
+	std  string // what is compiled once for all tenants
 	// bare is set once it is known that no sandbox can be had.
 	bare atomic.Bool
 }
@@ -50,7 +51,7 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	if err := os.MkdirAll(filepath.Join(cache, "work"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the stager's cache: %w", err)
 	}
-	b := &Builder{c: c}
+	b := &Builder{c: c, std: stdRoots}
 	if b.root, err = goroot.Open(ctx, filepath.Join(cache, "goroot")); err != nil {
 		return nil, err
 	}
@@ -64,16 +65,24 @@ func (b *Builder) Go() string { return b.root.Version }
 // Sandboxed tells whether builds so far ran in a sandbox.
 func (b *Builder) Sandboxed() bool { return !b.bare.Load() }
 
-// tidy removes the work of builds that were killed.
+// tidy removes the work of builds that were killed, and what was made for a Go
+// or a dew that nobody has used here for long.
 func (b *Builder) tidy() error {
-	dir := filepath.Join(b.c.Cache, "work")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
+	now := time.Now()
+	for _, used := range []string{b.root.Dir, b.base()} {
+		if err := os.Chtimes(used, now, now); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
 	}
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
-			os.RemoveAll(filepath.Join(dir, e.Name()))
+	for pattern, age := range map[string]time.Duration{"work/*": 24 * time.Hour, "goroot/*": 30 * 24 * time.Hour, "std-*": 30 * 24 * time.Hour} {
+		dirs, err := filepath.Glob(filepath.Join(b.c.Cache, pattern))
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			if info, err := os.Stat(dir); err == nil && now.Sub(info.ModTime()) > age {
+				os.RemoveAll(dir)
+			}
 		}
 	}
 	return nil
@@ -127,7 +136,7 @@ func (b *Builder) Build(ctx context.Context, r *Request, store *droplet.Store) (
 			err = gone
 		}
 	}()
-	if d, err = w.build(store); err != nil {
+	if d, err = w.make(store); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
@@ -145,6 +154,9 @@ type work struct {
 	log     *limitedLog
 	sources []source // files of the snapshot
 	digest  string   // of the snapshot
+	shared  string   // the build cache to use in place of the tenant's
+
+	build, modules string // caches, once they are known
 }
 
 // The folders of a work.
@@ -187,8 +199,8 @@ func (w *work) step(name string) {
 	}
 }
 
-// build goes through the steps.
-func (w *work) build(store *droplet.Store) (*droplet.Droplet, error) {
+// make goes through the steps.
+func (w *work) make(store *droplet.Store) (*droplet.Droplet, error) {
 	if w.Files != nil {
 		w.step("take the source")
 		if err := w.snapshot(); err != nil {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -105,16 +104,6 @@ func (w *work) env(p places, more []string) []string {
 		env = append(env, "GONOSUMDB="+w.c.NoSumDB)
 	}
 	return append(env, more...)
-}
-
-// caches are the build and module cache of the request's tenant.
-func (w *work) caches(kind string) (build, modules string, err error) {
-	base := filepath.Join(w.c.Cache, kind, "common")
-	if w.Tenant != "" {
-		base = filepath.Join(w.c.Cache, kind, "tenant-"+w.Tenant)
-	}
-	build, modules = filepath.Join(base, "build"), filepath.Join(base, "modules")
-	return build, modules, errors.Join(os.MkdirAll(base, 0o700), writable(build), writable(modules))
 }
 
 func (w *work) relay() (http.Handler, error) {

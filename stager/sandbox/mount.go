@@ -43,15 +43,7 @@ func (s *setup) mount(m Mount) error {
 		return err
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-	if m.Lower != "" {
-		options := "lowerdir=" + m.Lower + ",upperdir=" + m.Host + ",workdir=" + m.Work
-		if s.UID < 0 {
-			options += ",userxattr"
-		}
-		if err := unix.Mount("overlay", place, "overlay", 0, options); err != nil {
-			return err
-		}
-	} else if err := unix.Mount(m.Host, place, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+	if err := unix.Mount(m.Host, place, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return err
 	}
 	if !m.Writable {

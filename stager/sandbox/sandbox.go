@@ -35,9 +35,6 @@ type Mount struct {
 	Host     string
 	Inside   string // absolute
 	Writable bool
-	// Lower, if set, is a folder that is seen below Host: what is written goes to
-	// Host, with Work as scratch space on the same file system.
-	Lower, Work string
 }
 
 // Config is one command.

@@ -1,0 +1,192 @@
+package stager
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var tenantName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// caches are the build and module caches of the request's tenant. Builds of one
+// tenant may poison each other's, which they could not do to others'; what
+// tenants share are the compiled packages of the standard library, which they
+// cannot write to, and downloads, which only stager/modproxy writes.
+func (w *work) caches(kind string) (build, modules string, err error) {
+	if w.build != "" {
+		return w.build, w.modules, nil
+	}
+	defer func() {
+		if err == nil {
+			w.build, w.modules = build, modules
+		}
+	}()
+	if w.shared != "" {
+		modules := filepath.Join(w.tmp(), "modules")
+		return w.shared, modules, writable(modules)
+	}
+	name := "common"
+	if w.Tenant != "" {
+		if !tenantName.MatchString(w.Tenant) {
+			return "", "", fmt.Errorf("tenant %q: want letters, digits, '-' and '_'", w.Tenant)
+		}
+		name = "tenant-" + w.Tenant
+	}
+	base := filepath.Join(w.c.Cache, kind, name)
+	build, modules = filepath.Join(base, "build"), filepath.Join(base, "modules")
+	err = errors.Join(os.MkdirAll(base, 0o700), writable(build), writable(modules))
+	if err == nil && w.Tenant != "" {
+		err = w.share(build)
+	}
+	return build, modules, err
+}
+
+// stdRoots are packages that, with what they import, make up what services use
+// of the standard library.
+const stdRoots = "archive/zip compress/bzip2 compress/zlib container/heap container/list database/sql embed encoding/csv encoding/gob encoding/xml expvar hash/fnv html/template " +
+	"image/jpeg image/png log/slog mime/multipart net/http/cookiejar net/http/httputil net/http/pprof net/mail net/smtp os/exec os/signal os/user " +
+	"runtime/trace testing text/tabwriter"
+
+// Warm compiles the standard library for all tenants, if that was not done yet
+// for this Go and this library OS. The first build of a tenant does it otherwise.
+func (b *Builder) Warm(ctx context.Context) error {
+	w, err := b.work(ctx, &Request{Files: os.DirFS("/dev/null")})
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(w.dir)
+	_, err = w.warm()
+	return err
+}
+
+func (b *Builder) base() string {
+	sum := sha256.Sum256([]byte(b.root.Digest + " " + b.std))
+	return filepath.Join(b.c.Cache, "std-"+hex.EncodeToString(sum[:16]))
+}
+
+// warm returns the folder with the compiled standard library. It is made under a
+// lock, complete when "complete" is in it, and never changes after that.
+func (w *work) warm() (string, error) {
+	base := w.base()
+	build, complete := filepath.Join(base, "build"), filepath.Join(base, "complete")
+	if _, err := os.Stat(complete); err == nil {
+		return build, nil
+	}
+	if err := errors.Join(os.MkdirAll(base, 0o700), writable(build)); err != nil {
+		return "", err
+	}
+	lock, err := os.OpenFile(filepath.Join(base, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock the compiled standard library: %w", err)
+	}
+	if _, err := os.Stat(complete); err == nil {
+		return build, nil
+	}
+	w.step("compile the standard library, once on this machine")
+	s := *w
+	s.Request = &Request{Module: "std"} // it needs no source
+	s.shared, s.build, s.modules = build, "", ""
+	if _, err := s.tool(nil, append([]string{"build", "-trimpath"}, strings.Fields(w.std)...)...); err != nil {
+		return "", fmt.Errorf("compile the standard library: %w", err)
+	}
+	if err := freeze(build); err != nil {
+		return "", fmt.Errorf("keep the compiled standard library: %w", err)
+	}
+	return build, os.WriteFile(complete, nil, 0o600)
+}
+
+// freeze gives what a sandbox wrote to the caller, so that no sandbox can change
+// it any more.
+func freeze(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o444)
+		if d.IsDir() {
+			mode = 0o755
+		}
+		return errors.Join(os.Lchown(path, os.Geteuid(), os.Getegid()), os.Chmod(path, mode))
+	})
+}
+
+// share puts the compiled standard library into a tenant's build cache: as hard
+// links to files that sandboxes may only read. Without root a sandbox runs as
+// the files' owner, and gets copies.
+func (w *work) share(build string) error {
+	if w.bare.Load() {
+		return nil
+	}
+	from, err := w.warm()
+	if err != nil {
+		return err
+	}
+	put := os.Link
+	if os.Geteuid() != 0 {
+		put = copyFile
+	}
+	// The go command drops entries that were not used for five days; it cannot
+	// note the use of what it does not own.
+	now := time.Now()
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(from, path)
+		to := filepath.Join(build, rel)
+		if d.IsDir() {
+			return writable(to)
+		}
+		if filepath.Dir(rel) == "." { // the cache's own books
+			return nil
+		}
+		if info, err := d.Info(); err == nil && now.Sub(info.ModTime()) > 24*time.Hour {
+			os.Chtimes(path, now, now)
+		}
+		if err := put(path, to); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+func copyFile(from, to string) error {
+	if _, err := os.Lstat(to); err == nil {
+		return fs.ErrExist
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o644)
+}
+
+// Forget removes the caches of tenants for which keep returns false, given how
+// many bytes they have. No build of such a tenant may be under way.
+func (b *Builder) Forget(keep func(tenant string, bytes int64) bool) error {
+	dirs, err := filepath.Glob(filepath.Join(b.c.Cache, "*", "tenant-*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, dir := range dirs {
+		if !keep(strings.TrimPrefix(filepath.Base(dir), "tenant-"), used([]string{dir})) {
+			errs = append(errs, os.RemoveAll(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
