@@ -70,7 +70,7 @@ func (b *Builder) Warm(ctx context.Context) error {
 }
 
 func (b *Builder) base() string {
-	sum := sha256.Sum256([]byte(b.root.Digest + " " + b.std))
+	sum := sha256.Sum256([]byte(b.root.Digest + " " + strings.Join(b.c.Std, " ")))
 	return filepath.Join(b.c.Cache, "std-"+hex.EncodeToString(sum[:16]))
 }
 
@@ -100,7 +100,7 @@ func (w *work) warm() (string, error) {
 	s := *w
 	s.Request = &Request{Module: "std"} // it needs no source
 	s.shared, s.build, s.modules = build, "", ""
-	if _, err := s.tool(nil, append([]string{"build", "-trimpath"}, strings.Fields(w.std)...)...); err != nil {
+	if _, err := s.tool(nil, append([]string{"build", "-trimpath"}, w.c.Std...)...); err != nil {
 		return "", fmt.Errorf("compile the standard library: %w", err)
 	}
 	if err := freeze(build); err != nil {

@@ -136,7 +136,7 @@ func TestTenantsDoNotShareWhatTheyWrite(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: without it sandboxes run as the owner of all caches")
 	}
-	b.std = "os" // the whole takes a minute
+	b.c.Std = []string{"os"} // the whole takes a minute
 	check(t, b.Warm(t.Context()))
 	for _, tenant := range []string{"test-a", "test-b"} {
 		_, err := b.Build(t.Context(), &Request{Files: simple.fs(), Tenant: tenant}, store(t))

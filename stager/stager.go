@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,13 +28,15 @@ type Config struct {
 	SumDB     string   // as GOSUMDB; "": the go command's default
 	NoSumDB   string   // as GONOSUMDB: modules that no public database knows
 	Downloads []string // folders as GOMODCACHE/cache/download, only read
+	// Std are packages of the standard library that are compiled once, with what
+	// they import, for all tenants; none: what services mostly use.
+	Std []string
 }
 
 // Builder builds droplets.
 type Builder struct {
 	c    Config
 	root *goroot.Root
-	std  string // what is compiled once for all tenants
 	// bare is set once it is known that no sandbox can be had.
 	bare atomic.Bool
 }
@@ -48,10 +51,13 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	if c.Proxy == "" {
 		c.Proxy = "https://proxy.golang.org"
 	}
+	if len(c.Std) == 0 {
+		c.Std = strings.Fields(stdRoots)
+	}
 	if err := os.MkdirAll(filepath.Join(cache, "work"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the stager's cache: %w", err)
 	}
-	b := &Builder{c: c, std: stdRoots}
+	b := &Builder{c: c}
 	if b.root, err = goroot.Open(ctx, filepath.Join(cache, "goroot")); err != nil {
 		return nil, err
 	}

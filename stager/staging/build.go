@@ -1,0 +1,64 @@
+package staging
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/stager"
+)
+
+var errTime = errors.New("staging took too long")
+
+// build makes the droplet of a build.
+func (s *Stager) build(ctx context.Context, b *cf.Build, log *lines) (*droplet.Droplet, error) {
+	var p *cf.Package
+	var a *cf.App
+	var env map[string]string
+	err := s.c.Store.View(ctx, func(tx cf.Tx) (err error) {
+		if p, err = cf.Get[cf.Package](tx, b.PackageGUID); err != nil {
+			return err
+		}
+		if a, err = cf.Get[cf.App](tx, b.AppGUID); err != nil {
+			return err
+		}
+		env, err = cf.BuildEnv(tx, s.c.API, a, b.MemoryMB)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// A build that was begun before, by a stager that died, has its first time.
+	left := s.c.Time - time.Since(b.CreatedAt)
+	if left <= 0 {
+		return nil, errTime
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, left, errTime)
+	defer cancel()
+	f, err := os.Open(s.c.Packages.Path(p.Checksum))
+	if err != nil {
+		return nil, fmt.Errorf("open the package: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	files, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("open the package: %w", err)
+	}
+	log.say(fmt.Sprintf("Staging with %s in a sandbox: %d MB memory, %d MB disk", s.c.Builder.Go(), b.MemoryMB, b.DiskMB))
+	if v := env["GOVERSION"]; v != "" && !strings.HasPrefix(s.c.Builder.Go()+".", v+".") {
+		log.say(fmt.Sprintf("GOVERSION %s is not installed here; building with %s", v, s.c.Builder.Go()))
+	}
+	return s.c.Builder.Build(ctx, &stager.Request{Files: files, Env: env, Tenant: b.SpaceGUID, Log: log, Step: log.step,
+		Limits: stager.Limits{Memory: uint64(b.MemoryMB) << 20, Disk: int64(b.DiskMB) << 20, PIDs: maxPIDs, Files: maxFiles, Log: maxLog, Download: maxDownload},
+	}, s.c.Droplets)
+}

@@ -1,0 +1,100 @@
+package staging
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/droplet"
+)
+
+// Import keeps a droplet that a client sent, once all of it is verified, and
+// returns its digest and the start command of each process type.
+func (s *Stager) Import(r io.Reader) (sum string, types map[string]string, err error) {
+	f, err := os.CreateTemp("", "dew-droplet-")
+	if err != nil {
+		return "", nil, fmt.Errorf("keep the droplet: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		return "", nil, fmt.Errorf("keep the droplet: %w", err)
+	}
+	sent, err := droplet.Open(f.Name())
+	if err != nil {
+		return "", nil, err
+	}
+	defer sent.Close()
+	d, err := s.c.Droplets.Import(sent)
+	if err != nil {
+		return "", nil, err
+	}
+	return d.Digest(), d.Manifest().Processes, nil
+}
+
+// Export writes a droplet as one file.
+func (s *Stager) Export(w io.Writer, sum string) error {
+	d, err := s.c.Droplets.Open(sum)
+	if err != nil {
+		return err
+	}
+	return d.Export(w)
+}
+
+// sweepAge is how long a droplet that the ledger does not name is kept: longer
+// than it takes to write it there, and than instances are started from it.
+const sweepAge = time.Hour
+
+// sweep removes droplets that no record of the ledger names, and caches of
+// spaces that are gone or too large.
+func (s *Stager) sweep(ctx context.Context) error {
+	named, spaces := map[string]bool{}, map[string]bool{}
+	err := s.c.Store.View(ctx, func(tx cf.Tx) error {
+		droplets, err := cf.List[cf.Droplet](tx, cf.Query{})
+		if err != nil {
+			return err
+		}
+		for _, d := range droplets {
+			named[d.Checksum] = true
+		}
+		processes, err := cf.List[cf.Process](tx, cf.Query{})
+		if err != nil {
+			return err
+		}
+		for _, p := range processes { // crashed instances are replaced from these
+			if p.Launch != nil {
+				named[p.Launch.DropletSHA256] = true
+			}
+		}
+		list, err := cf.List[cf.Space](tx, cf.Query{})
+		for _, sp := range list {
+			spaces[sp.GUID] = true
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = s.c.Droplets.Sweep(func(digest string, used time.Time) bool { return named[digest] || time.Since(used) < sweepAge })
+	if err != nil {
+		return err
+	}
+	return s.c.Builder.Forget(func(space string, bytes int64) bool {
+		return s.busy(space) || spaces[space] && bytes <= s.c.CacheBytes
+	})
+}
+
+// busy tells whether a space has a build under way.
+func (s *Stager) busy(space string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, running := range s.running {
+		if running == space {
+			return true
+		}
+	}
+	return false
+}

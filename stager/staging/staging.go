@@ -1,0 +1,259 @@
+package staging
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/stager"
+)
+
+// Packages finds the zips of packages, which the API checked when they came.
+type Packages interface {
+	// Path is where the zip with this SHA-256 lies.
+	Path(sum string) string
+}
+
+// Config of a Stager.
+type Config struct {
+	Store    cf.Store
+	Packages Packages
+	Droplets *droplet.Store
+	Logs     cf.Logs
+	Builder  *stager.Builder
+	Log      *slog.Logger
+	API      string // URL of the API, which builds are told
+
+	AtOnce     int           // builds at the same time; 0: half the CPUs, at least 2
+	Time       time.Duration // of one build; 0: 15 minutes, as clients wait
+	CacheBytes int64         // of one space's caches; 0: 4 GiB
+}
+
+// limits of a package, as the API has them for uploads.
+const (
+	maxFiles    = 100_000
+	maxLog      = 4 << 20
+	maxDownload = 4 << 30
+	maxPIDs     = 1024
+)
+
+// Stager builds what the ledger says. It is safe for concurrent use.
+type Stager struct {
+	c    Config
+	poke chan struct{}
+
+	mu      sync.Mutex
+	running map[string]string // guid of a build to that of its space
+	failed  map[string]int    // how often the end of a build could not be written
+}
+
+// New makes a stager, which does nothing until Run.
+func New(c Config) *Stager {
+	c.AtOnce = cmp.Or(c.AtOnce, max(2, runtime.NumCPU()/2))
+	c.Time = cmp.Or(c.Time, 15*time.Minute)
+	c.CacheBytes = cmp.Or(c.CacheBytes, 4<<30)
+	return &Stager{c: c, poke: make(chan struct{}, 1), running: map[string]string{}, failed: map[string]int{}}
+}
+
+// Stage says that the ledger holds a build to be done. It does not wait.
+func (s *Stager) Stage(context.Context, string) error {
+	select {
+	case s.poke <- struct{}{}:
+	default: // somebody said so already
+	}
+	return nil
+}
+
+// How often the ledger is looked at without a word from anyone, and what is not
+// needed any more is removed.
+const (
+	lookAgain = 15 * time.Second
+	sweepTime = time.Hour
+)
+
+// Run builds until ctx ends. Builds that are under way then stay STAGING, and
+// are done again by the next Run.
+func (s *Stager) Run(ctx context.Context) error {
+	var builds sync.WaitGroup
+	defer builds.Wait()
+	again, sweep := time.NewTicker(lookAgain), time.NewTicker(sweepTime)
+	defer again.Stop()
+	defer sweep.Stop()
+	for {
+		if err := s.begin(ctx, &builds); err != nil && ctx.Err() == nil {
+			s.c.Log.Error("look for builds", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.poke:
+		case <-again.C:
+		case <-sweep.C:
+			if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
+				s.c.Log.Error("sweep droplets", "err", err)
+			}
+		}
+	}
+}
+
+// begin starts the builds that there is room for.
+func (s *Stager) begin(ctx context.Context, builds *sync.WaitGroup) error {
+	var waiting []*cf.Build
+	err := s.c.Store.View(ctx, func(tx cf.Tx) (err error) {
+		waiting, err = cf.List[cf.Build](tx, cf.Query{Where: []cf.Cond{cf.Is("state", "STAGING")}, Order: []cf.Order{{Key: "created_at"}}})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for b := s.next(waiting); b != nil; b = s.next(waiting) {
+		builds.Go(func() {
+			s.stage(ctx, b)
+			s.mu.Lock()
+			delete(s.running, b.GUID)
+			s.mu.Unlock()
+			if ctx.Err() == nil {
+				s.Stage(ctx, b.GUID) // there is room again
+			}
+		})
+	}
+	return nil
+}
+
+// next takes the oldest build of the space with the fewest under way, nil when
+// there is no room.
+func (s *Stager) next(waiting []*cf.Build) *cf.Build {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.running) >= s.c.AtOnce {
+		return nil
+	}
+	of := map[string]int{}
+	for _, space := range s.running {
+		of[space]++
+	}
+	var best *cf.Build
+	for _, b := range waiting {
+		if _, busy := s.running[b.GUID]; !busy && (best == nil || of[b.SpaceGUID] < of[best.SpaceGUID]) {
+			best = b
+		}
+	}
+	if best != nil {
+		s.running[best.GUID] = best.SpaceGUID
+	}
+	return best
+}
+
+// stage does one build and writes its end.
+func (s *Stager) stage(ctx context.Context, b *cf.Build) {
+	log := &lines{to: s.c.Logs, app: b.AppGUID}
+	d, err := s.build(ctx, b, log)
+	log.flush()
+	if ctx.Err() != nil {
+		log.say("Staging is interrupted. It begins again when the stager is back.")
+		return
+	}
+	if err != nil {
+		message := s.explain(b, err)
+		log.fail(message)
+		s.end(ctx, b, func(tx cf.Tx, now *cf.Build) error {
+			now.State, now.Error = "FAILED", message
+			return record(tx, "audit.app.build.failed", now, map[string]any{"error": message})
+		})
+		return
+	}
+	log.say(fmt.Sprintf("Staged droplet sha256:%s, %.1f MB", d.Digest(), float64(d.Size())/1e6))
+	s.end(ctx, b, func(tx cf.Tx, now *cf.Build) error { return succeed(tx, now, d) })
+}
+
+// succeed writes the droplet and the build's end.
+func succeed(tx cf.Tx, b *cf.Build, d *droplet.Droplet) error {
+	a, err := cf.Get[cf.App](tx, b.AppGUID)
+	if err != nil {
+		return err
+	}
+	m := d.Manifest()
+	r := &cf.Droplet{AppGUID: b.AppGUID, SpaceGUID: b.SpaceGUID, PackageGUID: b.PackageGUID, State: "STAGED", Stack: a.Stack,
+		Checksum: d.Digest(), ProcessTypes: m.Processes, Builder: m.Toolchain}
+	if err := tx.Insert(r); err != nil {
+		return err
+	}
+	b.State, b.DropletGUID = "STAGED", r.GUID
+	if err := record(tx, "audit.app.droplet.create", b, map[string]any{"droplet_guid": r.GUID, "package_guid": b.PackageGUID}); err != nil {
+		return err
+	}
+	return record(tx, "audit.app.build.staged", b, map[string]any{"droplet_guid": r.GUID})
+}
+
+// end writes a build's end, unless it has one or is gone. What cannot be written
+// is done again later; after some tries only the failure is.
+func (s *Stager) end(ctx context.Context, b *cf.Build, write func(cf.Tx, *cf.Build) error) {
+	s.mu.Lock()
+	tried := s.failed[b.GUID]
+	s.mu.Unlock()
+	if tried >= 3 {
+		write = func(_ cf.Tx, now *cf.Build) error {
+			now.State, now.Error = "FAILED", internal(b)
+			return nil
+		}
+	}
+	err := s.c.Store.Update(ctx, func(tx cf.Tx) error {
+		now, err := cf.Get[cf.Build](tx, b.GUID)
+		if err != nil || now.State != "STAGING" {
+			return err
+		}
+		if err := write(tx, now); err != nil {
+			return err
+		}
+		return tx.Save(now)
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil || cf.KindOf(err) == cf.NotFound { // the app was deleted meanwhile
+		delete(s.failed, b.GUID)
+		return
+	}
+	s.failed[b.GUID]++
+	s.c.Log.Error("write the end of a build", "build", b.GUID, "err", err)
+}
+
+// record writes what happened, in the name of who asked for the build.
+func record(tx cf.Tx, event string, b *cf.Build, data map[string]any) error {
+	s, err := cf.Get[cf.Space](tx, b.SpaceGUID)
+	if err != nil {
+		return err
+	}
+	data["build_guid"] = b.GUID
+	return tx.Insert(&cf.AuditEvent{Type: event, Actor: b.CreatedBy, Target: cf.Actor{GUID: b.AppGUID, Type: "app"},
+		SpaceGUID: s.GUID, OrgGUID: s.OrgGUID, Data: data})
+}
+
+// explain turns an error into what the client prints. The words in front are
+// Cloud Foundry's, which clients look for.
+func (s *Stager) explain(b *cf.Build, err error) string {
+	for _, c := range []struct {
+		err error
+		as  string
+	}{
+		{stager.ErrNotGo, "NoAppDetectedError"}, {stager.ErrNoMain, "NoAppDetectedError"}, {stager.ErrPrebuilt, "NoAppDetectedError"},
+		{errTime, "StagingTimeExpired"}, {stager.ErrLimit, "StagingError"}, {stager.ErrCompile, "BuildpackCompileFailed"},
+		{stager.ErrCgo, "BuildpackCompileFailed"}, {stager.ErrSource, "StagingError"},
+	} {
+		if errors.Is(err, c.err) {
+			return c.as + " - " + err.Error()
+		}
+	}
+	s.c.Log.Error("a build failed", "build", b.GUID, "err", err)
+	return internal(b)
+}
+
+func internal(b *cf.Build) string {
+	return "StagingError - the stager failed, not the app. The operator's log tells why, for build " + b.GUID
+}
