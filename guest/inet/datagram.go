@@ -104,7 +104,7 @@ func (s *Stack) inputUDP(r *receiver) {
 		s.unreachable(p, packet.CodePort, r.now)
 		return
 	}
-	u.take(from, b.Payload())
+	u.take(Meta{from, to.IP, p.IP.TTL(), p.IP.TOS()}, b.Payload())
 }
 
 // receiverOf finds who gets a datagram: the endpoint that is connected to its

@@ -80,8 +80,11 @@ func (t *TCP) set(c *tcp.Settings, o Option, value int) syscall.Errno {
 		return 0
 	}
 	if v := t.seconds(c, o); v != nil {
+		if err := within(value, 1, maxSeconds); err != 0 {
+			return err
+		}
 		*v = int64(value) * second
-		return within(value, 1, maxSeconds)
+		return 0
 	}
 	if v, low, high := numbers(c, o); v != nil {
 		if err := within(value, low, high); err != 0 {
@@ -103,20 +106,23 @@ func (t *TCP) setOther(c *tcp.Settings, o Option, value int) syscall.Errno {
 		if value == -1 {
 			value = defaultTTL
 		}
-		t.ttl = uint8(value)
-		return within(value, 1, 255)
+		return setByte(&t.ttl, value, 1)
 	case TOS:
 		t.tos = uint8(value) &^ 3
 	case Linger:
 		t.linger = max(value, -1)
 	case UserTimeout:
+		if err := within(value, 0, 1<<31-1); err != 0 {
+			return err
+		}
 		c.UserTimeout = int64(value) * 1e6
-		return within(value, 0, 1<<31-1)
 	case DeferAccept:
 		t.deferFor = max(value, 0)
 	case MTUDiscover:
+		if err := within(value, 0, 5); err != 0 {
+			return err
+		}
 		t.noPMTU = uint8(value)
-		return within(value, 0, 5)
 	case QuickAck:
 	default:
 		return syscall.ENOPROTOOPT

@@ -37,7 +37,7 @@ type UDP struct {
 }
 
 type datagram struct {
-	from  Addr
+	Meta
 	chunk *tcp.Chunk
 }
 
@@ -120,20 +120,27 @@ func (u *UDP) Disconnect() syscall.Errno {
 // forbids it. A pending error, such as ECONNREFUSED for an ICMP answer, is
 // returned in place of sending.
 func (u *UDP) Send(p []byte, flags int) (int, syscall.Errno) {
-	u.stack.mu.Lock()
-	to := u.peer
-	u.stack.mu.Unlock()
-	if to == (Addr{}) {
-		return 0, syscall.EDESTADDRREQ
-	}
-	return u.SendTo(p, to, flags)
+	return u.SendHints(p, Addr{}, Hints{}, flags)
 }
 
 // SendTo is Send to another address.
 func (u *UDP) SendTo(p []byte, to Addr, flags int) (int, syscall.Errno) {
+	return u.send(p, to, Hints{}, flags)
+}
+
+func (u *UDP) send(p []byte, to Addr, h Hints, flags int) (int, syscall.Errno) {
 	src, ttl, tos, discover, err := u.prepare(&to, len(p), flags)
+	if err == 0 && h.From != anyIP {
+		src.IP, err = u.leave(h.From, to)
+	}
 	if err != 0 {
 		return 0, err
+	}
+	if h.TTL != 0 {
+		ttl = h.TTL
+	}
+	if h.HasTOS {
+		tos = h.TOS
 	}
 	s := u.stack
 	now := s.clock.Now()
@@ -198,21 +205,44 @@ func (u *UDP) prepare(to *Addr, n, flags int) (src Addr, ttl, tos, discover uint
 	return src, u.ttl, u.tos, u.discover, 0
 }
 
+// leave checks the source address that a datagram is to have.
+func (u *UDP) leave(from [4]byte, to Addr) ([4]byte, syscall.Errno) {
+	if !u.stack.isLocal(from) || from[0] == 127 && !u.stack.isLocal(to.IP) {
+		return from, syscall.EINVAL
+	}
+	return from, 0
+}
+
 // Receive takes the next datagram, or EAGAIN. n is what was copied, full the
 // datagram's length; flags are MSG_ flags, of which MSG_PEEK leaves it.
 func (u *UDP) Receive(p []byte, flags int) (n, full int, from Addr, err syscall.Errno) {
+	n, full, m, err := u.ReceiveMeta(p, flags)
+	return n, full, m.From, err
+}
+
+// Meta is what came with a datagram besides its bytes.
+type Meta struct {
+	From Addr
+	To   [4]byte // what it was sent to: tells which of the guest's addresses
+	TTL  uint8
+	TOS  uint8 // with the ECN bits as they came
+}
+
+// ReceiveMeta is Receive that tells all that came (IP_PKTINFO, IP_RECVTTL,
+// IP_RECVTOS).
+func (u *UDP) ReceiveMeta(p []byte, flags int) (n, full int, m Meta, err syscall.Errno) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
 	case flags&syscall.MSG_OOB != 0:
-		return 0, 0, Addr{}, syscall.EOPNOTSUPP
+		return 0, 0, m, syscall.EOPNOTSUPP
 	case u.err != 0:
 		err, u.err = u.err, 0
-		return 0, 0, Addr{}, err
+		return 0, 0, m, err
 	case u.first == len(u.queue) && (u.shut[syscall.SHUT_RD] || u.closed):
-		return 0, 0, Addr{}, 0
+		return 0, 0, m, 0
 	case u.first == len(u.queue):
-		return 0, 0, Addr{}, syscall.EAGAIN
+		return 0, 0, m, syscall.EAGAIN
 	}
 	d := u.queue[u.first]
 	b := d.chunk.Filled()
@@ -220,7 +250,7 @@ func (u *UDP) Receive(p []byte, flags int) (n, full int, from Addr, err syscall.
 	if flags&syscall.MSG_PEEK == 0 {
 		u.pop()
 	}
-	return n, full, d.from, 0
+	return n, full, d.Meta, 0
 }
 
 // pop takes the oldest datagram.
@@ -235,7 +265,7 @@ func (u *UDP) pop() {
 }
 
 // take queues a datagram, if there is room.
-func (u *UDP) take(from Addr, p []byte) {
+func (u *UDP) take(m Meta, p []byte) {
 	s := u.stack
 	u.mu.Lock()
 	if u.closed || u.shut[syscall.SHUT_RD] {
@@ -253,7 +283,7 @@ func (u *UDP) take(from Addr, p []byte) {
 	}
 	c.Fill(copy(c.Bytes(), p))
 	u.held += c.Cost()
-	u.queue = append(u.compact(), datagram{from, c})
+	u.queue = append(u.compact(), datagram{m, c})
 	u.mu.Unlock()
 	u.notifier.Notify(fd.Readable)
 }
@@ -276,21 +306,6 @@ func (u *UDP) fail(err syscall.Errno) {
 	u.notifier.Notify(fd.Readable | fd.Writable | fd.Failed)
 }
 
-// Meta is what came with a datagram besides its bytes.
-type Meta struct {
-	From Addr
-	To   [4]byte // what it was sent to: tells which of the guest's addresses
-	TTL  uint8
-	TOS  uint8 // with the ECN bits as they came
-}
-
-// ReceiveMeta is Receive that tells all that came (IP_PKTINFO, IP_RECVTTL,
-// IP_RECVTOS).
-func (u *UDP) ReceiveMeta(p []byte, flags int) (n, full int, m Meta, err syscall.Errno) {
-	n, full, m.From, err = u.Receive(p, flags)
-	return n, full, m, err
-}
-
 // Hints are what one datagram differs in from its endpoint's options. The zero
 // value is no difference.
 type Hints struct {
@@ -304,9 +319,14 @@ type Hints struct {
 // a source that is not the guest's.
 func (u *UDP) SendHints(p []byte, to Addr, h Hints, flags int) (int, syscall.Errno) {
 	if to == (Addr{}) {
-		return u.Send(p, flags)
+		u.stack.mu.Lock()
+		to = u.peer
+		u.stack.mu.Unlock()
 	}
-	return u.SendTo(p, to, flags)
+	if to == (Addr{}) {
+		return 0, syscall.EDESTADDRREQ
+	}
+	return u.send(p, to, h, flags)
 }
 
 // Shutdown is shutdown(2); ENOTCONN when not connected.

@@ -44,10 +44,21 @@ func (s *socket) SetOption(level, name int, value []byte) syscall.Errno {
 // Option implements fd.Socket.
 func (s *socket) Option(level, name int, value []byte) (int, syscall.Errno) {
 	o := lookup(level, name)
-	if o == nil || o.get == nil {
+	switch {
+	case o == nil && !ourLevel(level):
+		return 0, syscall.EOPNOTSUPP
+	case o == nil || o.get == nil:
 		return 0, syscall.ENOPROTOOPT
 	}
 	return o.get(s, value)
+}
+
+func ourLevel(level int) bool {
+	switch level {
+	case syscall.SOL_SOCKET, syscall.IPPROTO_IP, syscall.IPPROTO_TCP, syscall.IPPROTO_UDP:
+		return true
+	}
+	return false
 }
 
 // lookup finds a row, or reports that there is none. Levels of other families
@@ -91,8 +102,8 @@ func options() []option {
 	return []option{
 		endpointFlag(sol, syscall.SO_REUSEADDR, "SO_REUSEADDR", inet.ReuseAddr),
 		endpointFlag(sol, soReusePort, "SO_REUSEPORT", inet.ReusePort),
-		endpointFlag(sol, syscall.SO_KEEPALIVE, "SO_KEEPALIVE", inet.KeepAlive).only(syscall.SOCK_STREAM, "a datagram socket keeps it without effect"),
-		endpointFlag(sol, syscall.SO_BROADCAST, "SO_BROADCAST", inet.Broadcast).only(syscall.SOCK_DGRAM, "a stream keeps it without effect"),
+		endpointFlag(sol, syscall.SO_KEEPALIVE, "SO_KEEPALIVE", inet.KeepAlive).only(syscall.SOCK_STREAM, 0, "a datagram socket keeps it without effect"),
+		endpointFlag(sol, syscall.SO_BROADCAST, "SO_BROADCAST", inet.Broadcast).only(syscall.SOCK_DGRAM, 0, "a stream keeps it without effect"),
 		endpointNumber(sol, syscall.SO_SNDBUF, "SO_SNDBUF", inet.SendBuffer),
 		endpointNumber(sol, syscall.SO_RCVBUF, "SO_RCVBUF", inet.ReceiveBuffer),
 		row(sol, soSndbufForce, "SO_SNDBUFFORCE", "within the same bounds as SO_SNDBUF", nil, setEndpoint(inet.SendBuffer)),
@@ -134,8 +145,8 @@ func options() []option {
 		kept(ip, syscall.IP_RECVERR, "IP_RECVERR", "kept; errors come by SO_ERROR, the queue of errors stays empty", 0),
 		kept(ip, syscall.IP_FREEBIND, "IP_FREEBIND", "kept without effect", 0),
 		kept(ip, ipBindAddressNoPort, "IP_BIND_ADDRESS_NO_PORT", "kept without effect", 0),
-		endpointNumber(ip, syscall.IP_MULTICAST_TTL, "IP_MULTICAST_TTL", inet.MulticastTTL).only(syscall.SOCK_DGRAM, "without effect: nobody is there to hear"),
-		endpointFlag(ip, syscall.IP_MULTICAST_LOOP, "IP_MULTICAST_LOOP", inet.MulticastLoop).only(syscall.SOCK_DGRAM, "without effect"),
+		endpointNumber(ip, syscall.IP_MULTICAST_TTL, "IP_MULTICAST_TTL", inet.MulticastTTL).only(syscall.SOCK_DGRAM, 1, "without effect: nobody is there to hear"),
+		endpointFlag(ip, syscall.IP_MULTICAST_LOOP, "IP_MULTICAST_LOOP", inet.MulticastLoop).only(syscall.SOCK_DGRAM, 1, "without effect"),
 		kept(ip, ipMulticastAll, "IP_MULTICAST_ALL", "kept without effect", 1),
 		row(ip, syscall.IP_MULTICAST_IF, "IP_MULTICAST_IF", "without effect", getAddress, setAddress),
 		row(ip, syscall.IP_ADD_MEMBERSHIP, "IP_ADD_MEMBERSHIP", "ENODEV: a point-to-point wire has no groups", nil, setMembership(true)),

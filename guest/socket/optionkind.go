@@ -14,6 +14,8 @@ func number(level int, value []byte) (int, syscall.Errno) {
 		return int(int32(get32(value))), 0
 	case level == syscall.IPPROTO_IP && len(value) >= 1:
 		return int(value[0]), 0
+	case level == syscall.IPPROTO_IP:
+		return 0, 0
 	}
 	return 0, syscall.EINVAL
 }
@@ -69,21 +71,20 @@ func endpointFlag(level, name int, text string, o inet.Option) option {
 }
 
 // only makes an option of one type of socket; the other type keeps it.
-func (o option) only(typ int, note string) option {
-	other := kept(o.level, o.name, o.text, note, 0)
-	get, set := o.get, o.set
+func (o option) only(typ, initial int, note string) option {
+	other := kept(o.level, o.name, o.text, note, initial)
+	get, set, keptGet, keptSet := o.get, o.set, other.get, other.set
 	other.get = func(s *socket, value []byte) (int, syscall.Errno) {
 		if s.typ == typ {
 			return get(s, value)
 		}
-		return putInt(value, s.keptValue(o.optionKey)), 0
+		return keptGet(s, value)
 	}
-	keep := other.set
 	other.set = func(s *socket, value []byte) syscall.Errno {
 		if s.typ == typ {
 			return set(s, value)
 		}
-		return keep(s, value)
+		return keptSet(s, value)
 	}
 	return other
 }

@@ -296,8 +296,16 @@ func lseek(c Call) (uintptr, syscall.Errno) {
 	return uintptr(off), err
 }
 
-// sendfile copies up to one buffer: callers go on where it stopped.
+// sendfile copies up to one buffer: callers go on where it stopped. What is no
+// regular file is refused, as by splice_direct_to_actor of fs/splice.c, upon
+// which packages os and net copy themselves.
 func sendfile(c Call) (uintptr, syscall.Errno) {
+	if _, err := c.regular(1); err != 0 {
+		if err == syscall.EISDIR {
+			err = syscall.EINVAL
+		}
+		return 0, err
+	}
 	return c.copyRange(1, 0, 2, -1, c.A[3])
 }
 

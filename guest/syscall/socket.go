@@ -15,6 +15,10 @@ const (
 
 func socket(c Call) (uintptr, syscall.Errno) {
 	typ := c.int(1)
+	const typeMask = 0xf // SOCK_TYPE_MASK of include/linux/net.h
+	if typ&^typeMask&^sockFlags != 0 {
+		return 0, syscall.EINVAL
+	}
 	s, err := openSocket(c.int(0), typ&^sockFlags, c.int(2))
 	if err != 0 {
 		return 0, err
@@ -54,7 +58,7 @@ func (c *Call) socket() (socketRef, syscall.Errno) {
 // again waits after EAGAIN where the call may block, and tells whether to
 // repeat it.
 func (s socketRef) again(err syscall.Errno, flags int, e fd.Events) bool {
-	if err != syscall.EAGAIN || flags&syscall.MSG_DONTWAIT != 0 || s.ref.NonBlocking() {
+	if err != syscall.EAGAIN || flags&(syscall.MSG_DONTWAIT|syscall.MSG_ERRQUEUE) != 0 || s.ref.NonBlocking() {
 		return false
 	}
 	return s.wait(e)

@@ -24,9 +24,11 @@ func (c *Conn) CanWrite() syscall.Errno {
 func (c *Conn) Read(p []byte, peek bool, now int64) (int, syscall.Errno) {
 	switch {
 	case c.receive.size > 0 && len(p) > 0:
-	case len(p) == 0 && c.err == 0:
+	case len(p) == 0 && (c.receive.size > 0 || c.ended()):
 		return 0, 0
-	case c.err != 0 && c.receive.size == 0:
+	case c.finSeen: // before an error: the end was there first (SOCK_DONE of Linux)
+		return 0, 0
+	case c.err != 0:
 		return 0, c.TakeError()
 	case c.ended():
 		return 0, 0
