@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/dewpaas/dew/api"
@@ -17,10 +18,12 @@ import (
 	"github.com/dewpaas/dew/api/logcache"
 	"github.com/dewpaas/dew/api/uaa"
 	"github.com/dewpaas/dew/cmd/dew/client"
+	"github.com/dewpaas/dew/stager/goroot"
+	"github.com/dewpaas/dew/stager/staging"
 	"github.com/dewpaas/dew/store/sqlite"
 )
 
-// apiCmd serves the Cloud Controller API alone: no stager, no cell.
+// apiCmd serves the Cloud Controller API and stages packages: no cell.
 type apiCmd struct {
 	Data   string `required:"" type:"path" help:"Folder for the ledger, keys and uploads. Made when it is missing."`
 	Listen string `default:"127.0.0.1:8080" help:"Address to listen on."`
@@ -84,7 +87,17 @@ func (a apiCmd) open(ctx context.Context, c *console) (http.Handler, func(), err
 		return nil, nil, errors.Join(err, ledger.Close())
 	}
 	login := uaa.New(ledger, key, a.URL)
-	server, err := api.New(ctx, api.Config{Store: ledger, UAA: login, Blobs: blobs, Logs: logs, URL: a.URL, Domain: a.Domain, Log: log})
+	config := api.Config{Store: ledger, UAA: login, Blobs: blobs, Logs: logs, URL: a.URL, Domain: a.Domain, Log: log}
+	stager, err := openStager(ctx, a.Data, staging.Config{Store: ledger, Packages: blobs, Logs: logs, API: a.URL, Log: log})
+	switch {
+	case err == nil:
+		config.Stager, config.Droplets = stager, stager
+	case errors.Is(err, goroot.ErrNoGo), errors.Is(err, goroot.ErrVersion):
+		log.Warn("packages cannot be staged", "err", err)
+	default:
+		return nil, nil, errors.Join(err, logs.Close(), ledger.Close())
+	}
+	server, err := api.New(ctx, config)
 	if err == nil {
 		err = a.admin(ctx, c, login)
 	}
@@ -93,7 +106,15 @@ func (a apiCmd) open(ctx context.Context, c *console) (http.Handler, func(), err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
-	go func() { defer close(ended); server.Run(running) }()
+	go func() {
+		defer close(ended)
+		var both sync.WaitGroup
+		both.Go(func() { server.Run(running) })
+		if stager != nil {
+			both.Go(func() { stager.Run(running) })
+		}
+		both.Wait()
+	}()
 	return server.Handler(), func() {
 		stop()
 		<-ended

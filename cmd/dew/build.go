@@ -128,17 +128,31 @@ func newBuilder(ctx context.Context) (*stager.Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := stager.Config{Cache: cache, SandboxOptional: true}
-	var env struct{ GOPROXY, GOSUMDB, GONOSUMDB, GOMODCACHE string }
-	if out, err := exec.CommandContext(ctx, "go", "env", "-json", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GOMODCACHE").Output(); err == nil {
-		if err := json.Unmarshal(out, &env); err != nil {
-			return nil, fmt.Errorf("read go env: %w", err)
-		}
-		config.Proxy, config.SumDB, config.NoSumDB = env.GOPROXY, env.GOSUMDB, env.GONOSUMDB
+	env, err := goSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	config := stager.Config{Cache: cache, SandboxOptional: true, Proxy: env.GOPROXY, SumDB: env.GOSUMDB, NoSumDB: env.GONOSUMDB}
+	if env.GOMODCACHE != "" {
 		config.Downloads = []string{filepath.Join(env.GOMODCACHE, "cache", "download")}
 	}
 	b, err := stager.New(ctx, config)
 	return b, explainBuild(err)
+}
+
+// settings are what this user's go command says of module proxies.
+type settings struct{ GOPROXY, GOSUMDB, GONOSUMDB, GOMODCACHE string }
+
+// goSettings asks the go command; without one there are none.
+func goSettings(ctx context.Context) (s settings, err error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "-json", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GOMODCACHE").Output()
+	if err != nil {
+		return s, nil // whoever builds says what is wrong with Go
+	}
+	if err := json.Unmarshal(out, &s); err != nil {
+		return s, fmt.Errorf("read go env: %w", err)
+	}
+	return s, nil
 }
 
 // cacheDir returns a folder of the user's for what can be made again.

@@ -31,6 +31,10 @@ type Config struct {
 	Log      *slog.Logger
 	API      string // URL of the API, which builds are told
 
+	// Warm compiles the standard library as soon as Run begins, so that the first
+	// push need not wait for it.
+	Warm bool
+
 	AtOnce     int           // builds at the same time; 0: half the CPUs, at least 2
 	Time       time.Duration // of one build; 0: 15 minutes, as clients wait
 	CacheBytes int64         // of one space's caches; 0: 4 GiB
@@ -86,6 +90,9 @@ func (s *Stager) Run(ctx context.Context) error {
 	again, sweep := time.NewTicker(lookAgain), time.NewTicker(sweepTime)
 	defer again.Stop()
 	defer sweep.Stop()
+	if s.c.Warm {
+		builds.Go(func() { s.warm(ctx) })
+	}
 	for {
 		if err := s.begin(ctx, &builds); err != nil && ctx.Err() == nil {
 			s.c.Log.Error("look for builds", "err", err)
@@ -100,6 +107,12 @@ func (s *Stager) Run(ctx context.Context) error {
 				s.c.Log.Error("sweep droplets", "err", err)
 			}
 		}
+	}
+}
+
+func (s *Stager) warm(ctx context.Context) {
+	if err := s.c.Builder.Warm(ctx); err != nil && ctx.Err() == nil {
+		s.c.Log.Error("compile the standard library", "err", err)
 	}
 }
 

@@ -193,6 +193,7 @@ const program = "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteS
 
 func TestPackageBecomesADroplet(t *testing.T) {
 	f := found(t)
+	f.c.Warm = true
 	f.run()
 	b := f.ended(f.push("app", map[string]string{"go.mod": mod, "main.go": program, "cmd/work/main.go": program, "Procfile": "web: app -p $PORT\nworker: work", "page.html": "<p>"},
 		map[string]string{"GOVERSION": "go1.2", "GOFLAGS": "-toolexec=/bin/false"}))

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/stager"
+	"github.com/dewpaas/dew/stager/staging"
+)
+
+// openStager makes the platform's stager below the data folder: caches in
+// "stager", droplets in "droplets". A platform builds what strangers push, so
+// it does not build without a sandbox.
+func openStager(ctx context.Context, data string, c staging.Config) (*staging.Stager, error) {
+	env, err := goSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.Builder, err = stager.New(ctx, stager.Config{Cache: filepath.Join(data, "stager"), Proxy: env.GOPROXY, SumDB: env.GOSUMDB, NoSumDB: env.GONOSUMDB})
+	if err != nil {
+		return nil, err
+	}
+	if c.Droplets, err = droplet.OpenStore(filepath.Join(data, "droplets")); err != nil {
+		return nil, err
+	}
+	return staging.New(c), nil
+}
