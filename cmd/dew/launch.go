@@ -27,6 +27,7 @@ type launch struct {
 
 	spec   tender.Spec
 	net    *vnet.Network
+	ways   []net.Addr // on this host, one for each of the run's -p
 	logs   sync.WaitGroup
 	tail   tail
 	steps  []tender.Mark // of ours, before the guest's
@@ -107,6 +108,7 @@ func (l *launch) wire(ports []publish) (err error) {
 			return err
 		}
 		l.onClose(func() { f.Close() })
+		l.ways = append(l.ways, f.Addr())
 	}
 	return nil
 }

@@ -71,7 +71,8 @@ var errGone = errors.New("no proxy has it")
 
 // ServeHTTP answers one request.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, q *http.Request) {
-	name := strings.TrimPrefix(q.URL.EscapedPath(), "/")
+	// Decoded: the go command asks for the "!" of an upper-case letter as "%21".
+	name := strings.TrimPrefix(q.URL.Path, "/")
 	keep, ok := classify(name)
 	if q.Method != http.MethodGet && q.Method != http.MethodHead || !ok {
 		http.Error(w, "not of the module proxy protocol", http.StatusForbidden)

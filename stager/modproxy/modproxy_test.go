@@ -78,6 +78,15 @@ func TestWhatNeverChangesIsAskedForOnce(t *testing.T) {
 	}
 }
 
+// The go command percent-encodes the protocol's own escape.
+func TestUpperCaseLettersPass(t *testing.T) {
+	up, _ := upstream(t)
+	url := serve(t, Config{Upstream: up, Cache: t.TempDir()})
+	if status, body := get(t, url+"/example.com/m/%21upper/@v/v1.0.0.zip"); status != 200 || body != "up/example.com/m/!upper/@v/v1.0.0.zip" {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
 func TestOnlyTheProtocolPasses(t *testing.T) {
 	up, asked := upstream(t)
 	url := serve(t, Config{Upstream: up, Cache: t.TempDir()})
