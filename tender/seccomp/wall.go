@@ -71,6 +71,9 @@ func Wall() []Rule {
 			// Memory: never executable, never shared. The kernel reads prot and
 			// flags from the low half (mm/mmap.c).
 			{among(4, anonymous), within(2, unix.PROT_READ|unix.PROT_WRITE), within(3, mapPrivate)},
+			// The state of the vDSO's getrandom, which says itself how to map it
+			// (arch/x86/entry/vdso/vgetrandom.c, struct vgetrandom_opaque_params).
+			{among(4, anonymous), among(2, unix.PROT_READ|unix.PROT_WRITE), among(3, unix.MAP_DROPPABLE|unix.MAP_ANONYMOUS)},
 			// The image and the boot record.
 			{among(4, abi.FDImage, abi.FDBoot), among(2, unix.PROT_READ), among(3, unix.MAP_PRIVATE)},
 		}},
