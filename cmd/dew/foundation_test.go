@@ -221,10 +221,15 @@ func (m *machines) Changed(ctx context.Context, app string) error {
 			return err
 		}
 		for _, d := range deployments {
-			if d.Status == cf.Active {
-				if err := finish(tx, d); err != nil {
-					return err
-				}
+			switch {
+			case d.Status == cf.Active && d.Pausing:
+				d.Reason = "PAUSED"
+				err = tx.Save(d)
+			case d.Status == cf.Active:
+				err = finish(tx, d)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		return nil

@@ -260,13 +260,21 @@ func (s *session) deploy(ctx context.Context, app *client.App, body map[string]a
 	switch {
 	case err != nil && context.Cause(ctx) == errSlow:
 		return withHint(fmt.Errorf("the deployment of %s is not done after %v: %s", app.Name, startTime(), d.Status.Details.Error),
-			"it goes on; `dew logs "+app.Name+" --recent` tells what hinders it, `cf cancel-deployment "+app.Name+"` ends it")
+			"it goes on; `dew logs "+app.Name+" --recent` tells what hinders it, `"+deploymentAction(d, "cancel")+"` ends it")
 	case err != nil:
 		return err
 	case d.Status.Value == "FINALIZED" && d.Status.Reason != "DEPLOYED":
 		return fmt.Errorf("the deployment of %s was %s", app.Name, strings.ToLower(d.Status.Reason))
+	case d.Status.Reason == "PAUSED":
+		status.end()
+		fmt.Fprintf(s.err, "dew: the first new instance of %s runs beside the old ones: `%s` goes on, `%s` goes back\n",
+			printable(app.Name), deploymentAction(d, "continue"), deploymentAction(d, "cancel"))
 	}
 	return nil
+}
+
+func deploymentAction(d client.Deployment, action string) string {
+	return "dew curl -X POST /v3/deployments/" + d.GUID + "/actions/" + action
 }
 
 // startTime is how long an app may take to start: minutes in $CF_STARTUP_TIMEOUT.
