@@ -144,4 +144,7 @@ func U64(v []byte) uint64 {
 }
 
 // Raw appends attributes that are encoded already.
-func (e *Encoder) Raw(v string) { e.b = append(e.b, v...) }
+func (e *Encoder) Raw(v string) {
+	e.b = append(e.b, v...)
+	e.pad()
+}

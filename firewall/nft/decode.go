@@ -66,10 +66,40 @@ func decodeExpression(b []byte) (Expr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("expression %q: %w", name, err)
 	}
-	if x == nil {
+	if x == nil || !inBounds(x) {
 		x = Opaque{name, string(outer[unix.NFTA_EXPR_DATA])}
 	}
 	return x, nil
+}
+
+// inBounds tells whether an instruction stays within the registers, which the
+// interpreter relies on.
+func inBounds(x Expr) bool {
+	fits := func(r Reg, n int) bool { return n >= 0 && n <= registers && uint64(r)*4+uint64(padded(n)) <= registers }
+	switch x := x.(type) {
+	case Meta:
+		if x.Key == unix.NFT_META_IIFNAME || x.Key == unix.NFT_META_OIFNAME {
+			return fits(x.Reg, 16)
+		}
+		return fits(x.Reg, 4)
+	case Payload:
+		return x.Len <= registers && fits(x.Reg, int(x.Len))
+	case CT:
+		return fits(x.Reg, 4)
+	case Bitwise:
+		return fits(x.Reg, len(x.Mask))
+	case HostToNet:
+		return fits(x.Reg, 4)
+	case Cmp:
+		return fits(x.Reg, len(x.Data))
+	case Load:
+		return fits(x.Reg, len(x.Data))
+	case Lookup:
+		return fits(x.Reg, 0) && fits(x.To, 4)
+	case Remember:
+		return fits(x.Reg, 0)
+	}
+	return true
 }
 
 func decodeKnown(name string, a *attrs) (Expr, error) {

@@ -77,11 +77,14 @@ func (h *Base) hears(device string) bool {
 	return h.Device == "" || h.Device == device
 }
 
+// registers is how many bytes of registers there are.
+const registers = 64
+
 // machine runs one base chain.
 type machine struct {
 	table  *Table
 	packet *Packet
-	regs   [64]byte
+	regs   [registers]byte
 	out    Outcome
 }
 
@@ -125,7 +128,7 @@ func (m *machine) run(c *Chain, depth int) (bool, error) {
 
 // rule runs one rule; hit tells whether it ended with a verdict.
 func (m *machine) rule(r Rule) (v Verdict, hit bool, err error) {
-	m.regs = [64]byte{} // the kernel makes no such promise, and nothing may rely on leftovers
+	m.regs = [registers]byte{} // the kernel makes no such promise, and nothing may rely on leftovers
 	for _, x := range r.Exprs {
 		next := true
 		switch x := x.(type) {
@@ -298,7 +301,11 @@ func (p *Packet) fragment() bool {
 	return len(p.Network) >= 8 && binary.BigEndian.Uint16(p.Network[6:])&0x1fff != 0
 }
 
-func (m *machine) key(s *Set, r Reg) string { return string(m.regs[int(r)*4 : int(r)*4+s.KeyLen()]) }
+// key is a set's key as it stands in the registers. One that is longer than they
+// are is cut short, and found nowhere.
+func (m *machine) key(s *Set, r Reg) string {
+	return string(m.regs[int(r)*4 : min(int(r)*4+s.KeyLen(), registers)])
+}
 
 func (m *machine) lookup(x Lookup) (*Element, bool, error) {
 	s := m.table.Set(x.Set)
@@ -336,6 +343,9 @@ func (s *Set) Find(key string) *Element {
 // inBox compares field by field. Sets as read back have no fields; then each
 // 4 bytes are one, which is the same where no field is longer.
 func (s *Set) inBox(e *Element, key string) bool {
+	if len(e.Key) != len(key) || len(e.last()) != len(key) {
+		return false
+	}
 	for at := 0; at+4 <= len(key); at += 4 {
 		if key[at:at+4] < e.Key[at:at+4] || key[at:at+4] > e.last()[at:at+4] {
 			return false

@@ -60,7 +60,8 @@ func (h *Base) text() string {
 	return fmt.Sprintf("type filter hook %s priority %d; policy %s;", hook, h.Priority, policy)
 }
 
-func (s *Set) write(b *strings.Builder) {
+// declaration is a set without its elements: its kind, and what stands in its body.
+func (s *Set) declaration() (kind string, body []string) {
 	kind, data := "set", ""
 	switch s.DataType {
 	case 0:
@@ -69,15 +70,14 @@ func (s *Set) write(b *strings.Builder) {
 	default:
 		kind, data = "map", " : mark"
 	}
-	var names []string
+	var names, flags []string
 	for _, f := range s.Fields {
 		names = append(names, f.Name)
 	}
-	fmt.Fprintf(b, "\t%s %s {\n\t\ttype %s%s\n", kind, s.Name, strings.Join(names, " . "), data)
+	body = append(body, "type "+strings.Join(names, " . ")+data)
 	if s.Size > 0 {
-		fmt.Fprintf(b, "\t\tsize %d\n", s.Size)
+		body = append(body, fmt.Sprintf("size %d", s.Size))
 	}
-	var flags []string
 	if s.interval() {
 		flags = append(flags, "interval")
 	}
@@ -85,12 +85,18 @@ func (s *Set) write(b *strings.Builder) {
 		flags = append(flags, "dynamic")
 	}
 	if s.Timeout > 0 {
-		fmt.Fprintf(b, "\t\ttimeout %ds\n", s.Timeout)
+		body = append(body, fmt.Sprintf("timeout %ds", s.Timeout))
 		flags = append(flags, "timeout")
 	}
 	if flags != nil {
-		fmt.Fprintf(b, "\t\tflags %s\n", strings.Join(flags, ","))
+		body = append(body, "flags "+strings.Join(flags, ","))
 	}
+	return kind, body
+}
+
+func (s *Set) write(b *strings.Builder) {
+	kind, body := s.declaration()
+	fmt.Fprintf(b, "\t%s %s {\n\t\t%s\n", kind, s.Name, strings.Join(body, "\n\t\t"))
 	for i, e := range s.Elements {
 		glue := "\t\telements = { "
 		if i > 0 {
