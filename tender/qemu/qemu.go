@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -48,13 +49,16 @@ var _ tender.Tender = (*Tender)(nil)
 // Name of the program that Find looks for.
 const Name = "qemu-system-x86_64"
 
+// ErrNotInstalled is returned by Find where there is no QEMU.
+var ErrNotInstalled = errors.New(Name + " is not installed. Remedy: apt install qemu-system-x86, or use the process tender")
+
 // Find returns a tender with the QEMU on the path and the best accelerator
 // that works. jail must be an empty directory that root owns; its parents must
 // be searchable for all.
 func Find(ctx context.Context, jail string) (*Tender, error) {
 	path, err := exec.LookPath(Name)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not installed. Remedy: apt install qemu-system-x86, or use the process tender", Name)
+		return nil, ErrNotInstalled
 	}
 	t := &Tender{Binary: path, Accel: Probe(ctx, path)}
 	if os.Geteuid() == 0 {

@@ -1,0 +1,25 @@
+// Package breach proves what an attacker gets who owns a guest. Catalogue is
+// the list of attacks as data; a Suite makes each of them against throw-away
+// guests behind the walls, and again with the guard left out that is said to
+// stop it, where it must succeed: an attack that fails anyway proves nothing.
+// The same attacker in a container (breach/container) is the baseline that
+// Table compares with. `dew breach` and the tests call it.
+//
+// Whether an attack succeeded is never taken from the attacker: each has a
+// witness that looks from outside, at a random token that turns up where it
+// could not without the breach, or at the state of the host, the neighbour and
+// the wire. What the attacker prints only shows that it tried.
+//
+// The attacker (breach/attacker) is one program, built by the stager's means:
+// the same ELF is a sealed process, boots in ring 0, and is an ordinary
+// process in the container. Attacks are confined to namespaces that the suite
+// makes and to processes that it starts; floods are bounded.
+//
+// A Suite owns a room: one thread in namespaces of its own, on which guests
+// are started and targets are made. Each scene, one run of one attack, has a
+// goroutine that reads what its attacker says. Close ends all of it. There are
+// no locks but the one around that text.
+//
+// It refuses to start without root. Attacks that need QEMU are skipped where
+// it is not installed, and the result says so.
+package breach
