@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"cell":      {"tender", "vnet", "firewall", "droplet", "abi", "cf"},
 	"tender":    {"droplet", "abi"},
 	"stager":    {"droplet", "abi", "cf", "guest/shadow", "tender/cgroup", ""}, // tender/cgroup: limits of a build
-	"breach":    {"tender", "stager", "vnet", "firewall", "abi", "cf"}, // it starts real guests behind real walls
+	"breach":    {"tender", "stager", "vnet", "firewall", "abi", "cf"},         // it starts real guests behind real walls
 	"droplet":   {"abi"},
 	"guest":     {"abi"},
 	"api":       {"cf"},
