@@ -90,3 +90,11 @@ func (*Lease) Keys() Keys { return Keys{} }
 
 // SchedulerLease is the guid of the scheduler's lease.
 const SchedulerLease = "scheduler"
+
+// Usage is what an instance uses, as seen from outside of it.
+type Usage struct {
+	CPU         float64 `json:"cpu"` // of one core
+	MemoryBytes int64   `json:"memory_bytes"`
+	DiskBytes   int64   `json:"disk_bytes"`
+	LogRate     int64   `json:"log_rate"` // bytes a second
+}

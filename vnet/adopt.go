@@ -27,7 +27,7 @@ func Adopt(f *os.File) (*Network, error) {
 		return nil, fmt.Errorf("adopt a network: %w", err)
 	}
 	space := netns.NsHandle(fd)
-	links, err := netlink.NewHandleAt(space, unix.NETLINK_ROUTE)
+	links, err := netlink.NewHandleAt(space, unix.NETLINK_ROUTE, unix.NETLINK_INET_DIAG)
 	if err != nil {
 		space.Close()
 		return nil, fmt.Errorf("adopt a network: %w", err)

@@ -44,7 +44,7 @@ func New() (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a network namespace: %w", err)
 	}
-	links, err := netlink.NewHandleAt(space, unix.NETLINK_ROUTE)
+	links, err := netlink.NewHandleAt(space, unix.NETLINK_ROUTE, unix.NETLINK_INET_DIAG)
 	if err != nil {
 		space.Close()
 		return nil, fmt.Errorf("open netlink in the network: %w", err)

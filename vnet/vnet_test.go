@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -242,5 +243,51 @@ func TestAdoptedNetworkIsTheSame(t *testing.T) {
 	}
 	if _, err := Adopt(tap); err == nil {
 		t.Error("a tap was adopted as a network")
+	}
+}
+
+// TestBreak: who waits for a guest that is gone waits no longer, whoever talks to
+// another one goes on.
+func TestBreak(t *testing.T) {
+	n := newNetwork(t)
+	var here, there net.Listener
+	if err := n.Within(func() (err error) {
+		if here, err = net.Listen("tcp4", "127.0.0.1:0"); err == nil {
+			there, err = net.Listen("tcp4", "127.0.0.2:0")
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	defer there.Close()
+	dial := func(l net.Listener) *net.TCPConn {
+		c, err := n.DialTCP(t.Context(), l.Addr().(*net.TCPAddr).AddrPort())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		return c
+	}
+	whole, broken := dial(here), dial(there)
+	err := n.Break(netip.MustParseAddr("127.0.0.2"))
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("needs a kernel with CONFIG_INET_DIAG_DESTROY")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := broken.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read from who is gone: %v", err)
+	}
+	c, err := here.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write([]byte("x"))
+	if _, err := whole.Read(make([]byte, 1)); err != nil {
+		t.Errorf("read from another: %v", err)
 	}
 }

@@ -1,0 +1,419 @@
+package cell
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/firewall"
+	"github.com/dewpaas/dew/tender/cgroup"
+	"github.com/dewpaas/dew/tender/keeper"
+	"github.com/dewpaas/dew/vnet"
+	"github.com/dewpaas/dew/vnet/resolver"
+)
+
+// Config is what a cell needs. All fields but those with a default are needed.
+type Config struct {
+	ID, Zone         string
+	MemoryMB, DiskMB int    // what instances may use in all
+	Tender           string // kind of tender; process
+	Host             string // where routers find the cell; "": in this process
+
+	Store    cf.Store
+	Droplets Droplets
+	Logs     cf.Logs
+	Log      *slog.Logger
+	// Keeper finds the keeper of this cell's guests or starts it. It is called
+	// again when the keeper is lost.
+	Keeper func(context.Context) (*keeper.Client, error)
+	// Guests is the network that the instances of this cell have their
+	// addresses in.
+	Guests netip.Prefix
+	// Protected are destinations that no broad security group opens.
+	Protected []cf.Protected
+	// Upstreams are the name servers that outside names are asked of.
+	Upstreams []netip.AddrPort
+	// Drain returns when no router sends requests to the instance any more and
+	// those under way are answered, or with ctx. nil: nobody does.
+	Drain func(ctx context.Context, instance string) error
+	// Wired is told of every topology that came into force. nil: nobody is.
+	Wired func(cf.Topology)
+
+	Beat  time.Duration // between signs of life; 5 s
+	Grace time.Duration // from SIGTERM to the end of patience; 10 s
+}
+
+// Droplets is where droplets are kept, verified: a droplet.Store.
+type Droplets interface {
+	Open(digest string) (*droplet.Droplet, error)
+}
+
+// Cell runs instances.
+type Cell struct {
+	cfg     Config
+	network *vnet.Network
+	groups  *cgroup.Host
+	wiring  *wiring
+	names   *resolver.Resolver
+	reports *reporter
+	pool    *addresses
+	starts  chan struct{} // holds a token for each start that may be under way
+	wake    chan struct{}
+	prefix  string // of the names of this cell's guests on the host
+	rows    map[string]*cf.Report
+
+	keeping sync.Mutex // guards the next: one looks for a keeper at a time
+	client  *keeper.Client
+
+	mu        sync.Mutex // guards the table; converge alone writes it
+	instances map[string]*instance
+}
+
+// startsAtOnce bounds the guests that are being made at the same time.
+const startsAtOnce = 4
+
+// New takes over what an earlier Cell left: the network, and the guests that
+// still run or whose end nobody has seen. Nothing is started or ended yet.
+func New(ctx context.Context, cfg Config) (*Cell, error) {
+	cfg.fill()
+	c := &Cell{cfg: cfg, pool: newAddresses(cfg.Guests), starts: make(chan struct{}, startsAtOnce), wake: make(chan struct{}, 1),
+		prefix: fmt.Sprintf("c%08x-", crc32.ChecksumIEEE([]byte(cfg.ID))), instances: map[string]*instance{}, rows: map[string]*cf.Report{}}
+	var err error
+	if c.groups, err = cgroup.Probe(); err != nil {
+		return nil, err
+	}
+	if err := c.loadReports(ctx); err != nil {
+		return nil, err
+	}
+	if c.network, err = c.openNetwork(ctx); err != nil {
+		return nil, err
+	}
+	wall, err := firewall.Open(c.network.Within)
+	if err != nil {
+		c.network.Close()
+		return nil, err
+	}
+	c.wiring = newWiring(c, wall)
+	c.names = resolver.New(resolver.Config{Upstreams: cfg.Upstreams, Log: cfg.Log})
+	c.reports = newReporter(c)
+	if err := c.adopt(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	// What is adopted has its rules from before; they are made anew from what
+	// the ledger says now before anything else happens.
+	if err := c.wiring.apply(ctx); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("firewall: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Config) fill() {
+	if c.Tender == "" {
+		c.Tender = "process"
+	}
+	if c.Beat == 0 {
+		c.Beat = 5 * time.Second
+	}
+	if c.Grace == 0 {
+		c.Grace = 10 * time.Second
+	}
+	if c.Drain == nil {
+		c.Drain = func(context.Context, string) error { return nil }
+	}
+	if c.Wired == nil {
+		c.Wired = func(cf.Topology) {}
+	}
+}
+
+// Close lets go of the cell's machinery. Guests stay with their keeper.
+func (c *Cell) Close() error {
+	for _, i := range c.instances {
+		i.letGo()
+	}
+	return errors.Join(c.wiring.wall.Close(), c.network.Close())
+}
+
+// Network is what the cell's guests are in.
+func (c *Cell) Network() *vnet.Network { return c.network }
+
+// Wall is the firewall around them.
+func (c *Cell) Wall() *firewall.Wall { return c.wiring.wall }
+
+// networkFile is the name under which the keeper keeps the network.
+const networkFile = "network"
+
+func (c *Cell) openNetwork(ctx context.Context) (*vnet.Network, error) {
+	k, err := c.keeper(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	f, err := k.File(ctx, networkFile)
+	if err == nil {
+		defer f.Close()
+		return vnet.Adopt(f)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	n, err := vnet.New()
+	if err != nil {
+		return nil, err
+	}
+	c.network = n
+	if err := c.keepNetwork(ctx, k); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (c *Cell) keepNetwork(ctx context.Context, k *keeper.Client) error {
+	f, err := c.network.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return k.Keep(ctx, networkFile, f)
+}
+
+// keeper returns the keeper, or a new one in the place of one that is lost.
+func (c *Cell) keeper(ctx context.Context, lost *keeper.Client) (*keeper.Client, error) {
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
+	if c.client != nil && c.client != lost {
+		return c.client, nil
+	}
+	k, err := c.cfg.Keeper(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the keeper: %w", err)
+	}
+	if c.network != nil {
+		if err := c.keepNetwork(ctx, k); err != nil {
+			return nil, err
+		}
+	}
+	c.client = k
+	return k, nil
+}
+
+// loadReports reads what this cell has said before.
+func (c *Cell) loadReports(ctx context.Context) error {
+	return c.cfg.Store.View(ctx, func(tx cf.Tx) error {
+		list, err := cf.List[cf.Report](tx, cf.Query{Where: []cf.Cond{cf.Is("cell_id", c.cfg.ID)}})
+		for _, r := range list {
+			c.rows[r.GUID] = r
+		}
+		return err
+	})
+}
+
+// adopt takes the guests of the keeper over.
+func (c *Cell) adopt(ctx context.Context) error {
+	list, err := c.client.List(ctx)
+	if err != nil {
+		return err
+	}
+	ours := map[string]bool{}
+	for _, kept := range list {
+		ours[kept.Name] = true
+		g, err := c.client.Adopt(ctx, kept.Name)
+		if err != nil {
+			return fmt.Errorf("adopt %s: %w", kept.Name, err)
+		}
+		var l label
+		if err := json.Unmarshal(kept.Label, &l); err != nil || l.Placement.GUID == "" || !c.pool.take(l.Addr) {
+			c.cfg.Log.Error("cell: a kept guest cannot be told apart: it is ended", "name", kept.Name, "err", err)
+			g.Kill()
+			g.Close()
+			continue
+		}
+		i := newInstance(c, l)
+		i.guest = g
+		i.adopted = c.rows[l.Placement.GUID]
+		c.instances[l.Placement.GUID] = i
+		c.wiring.local[l.Placement.GUID] = l
+	}
+	// Groups of guests that ended with their keeper are left behind.
+	return c.groups.Reap(func(name string) bool { return strings.HasPrefix(name, c.prefix) && !ours[name] })
+}
+
+// Wake makes the cell look at its placements now. It never blocks.
+func (c *Cell) Wake() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Rewire makes the cell look at who may talk to whom now. It never blocks.
+func (c *Cell) Rewire() { c.wiring.hint(true) }
+
+// Run keeps the cell's instances as they should be until ctx ends. The guests
+// stay with their keeper then.
+func (c *Cell) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer func() {
+		stop()
+		all.Wait()
+	}()
+	packets, streams, err := c.listenNames()
+	if err != nil {
+		return err
+	}
+	all.Go(func() {
+		if err := c.names.Serve(ctx, packets, streams); err != nil && ctx.Err() == nil {
+			c.cfg.Log.Error("cell: guests have no name server", "err", err)
+		}
+	})
+	all.Go(func() { c.reports.run(ctx) })
+	all.Go(func() { c.wiring.run(ctx) })
+	all.Go(func() { c.sample(ctx) })
+	for _, i := range c.instances {
+		all.Go(func() { i.live(ctx) })
+	}
+	tick := time.NewTicker(c.cfg.Beat)
+	defer tick.Stop()
+	healthy := true
+	for {
+		if err := c.converge(ctx, &all); err != nil && ctx.Err() == nil {
+			if healthy {
+				c.cfg.Log.Error("cell: the ledger cannot be read, guests go on as they are", "err", err)
+			}
+			healthy = false
+		} else {
+			healthy = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			c.reports.beat()
+		case <-c.wake:
+		}
+	}
+}
+
+// listenNames opens the sockets of the guests' name server. The address that
+// they know comes with each tap; the firewall lets nothing else of the network
+// be reached.
+func (c *Cell) listenNames() (packets net.PacketConn, streams net.Listener, err error) {
+	err = c.network.Within(func() (err error) {
+		if packets, err = net.ListenPacket("udp4", "0.0.0.0:53"); err != nil {
+			return err
+		}
+		if streams, err = net.Listen("tcp4", "0.0.0.0:53"); err != nil {
+			packets.Close()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the guests' name server: %w", err)
+	}
+	return packets, streams, nil
+}
+
+// converge compares what should run with what runs.
+func (c *Cell) converge(ctx context.Context, all *sync.WaitGroup) error {
+	wanted := map[string]*cf.Placement{}
+	err := c.cfg.Store.View(ctx, func(tx cf.Tx) error {
+		list, err := cf.List[cf.Placement](tx, cf.Query{Where: []cf.Cond{cf.Is("cell_id", c.cfg.ID)}})
+		for _, p := range list {
+			wanted[p.GUID] = p
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for guid, i := range c.instances {
+		if p := wanted[guid]; p == nil || p.Stopping {
+			i.requestStop()
+		}
+		if wanted[guid] == nil && i.over() {
+			c.forget(guid)
+		}
+	}
+	for guid := range c.rows {
+		if wanted[guid] == nil && c.instances[guid] == nil {
+			delete(c.rows, guid)
+			c.reports.remove(guid)
+		}
+	}
+	for _, guid := range slices.Sorted(maps.Keys(wanted)) {
+		if c.instances[guid] == nil {
+			c.begin(ctx, wanted[guid], all)
+		}
+	}
+	return nil
+}
+
+// begin starts a placement, unless its end was already told, or has to be: its
+// guest went away with its keeper, or it was never wanted long enough.
+func (c *Cell) begin(ctx context.Context, p *cf.Placement, all *sync.WaitGroup) {
+	row := c.rows[p.GUID]
+	switch {
+	case row != nil && row.State == cf.InstanceEnded:
+		return
+	case row != nil:
+		c.say(p, &cf.Report{State: cf.InstanceEnded, Status: 255, Details: "The cell lost the instance: its host or its keeper ended."})
+		return
+	case p.Stopping:
+		c.say(p, &cf.Report{State: cf.InstanceEnded, Details: "It was stopped before it was started."})
+		return
+	}
+	i := newInstance(c, label{Placement: *p})
+	c.rows[p.GUID] = &cf.Report{}
+	c.mu.Lock()
+	c.instances[p.GUID] = i
+	c.mu.Unlock()
+	all.Go(func() { i.live(ctx) })
+}
+
+// say reports on a placement that has no instance here.
+func (c *Cell) say(p *cf.Placement, r *cf.Report) {
+	r.GUID, r.CellID, r.AppGUID, r.Since = p.GUID, c.cfg.ID, p.AppGUID, time.Now().UTC()
+	c.rows[p.GUID] = r
+	c.reports.put(r, nil)
+}
+
+func (c *Cell) forget(guid string) {
+	c.mu.Lock()
+	delete(c.instances, guid)
+	c.mu.Unlock()
+}
+
+// list is the instances, for others than converge.
+func (c *Cell) list() []*instance {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.instances))
+}
+
+// isReady tells whether an instance of this cell takes requests.
+func (c *Cell) isReady(guid string) bool {
+	c.mu.Lock()
+	i := c.instances[guid]
+	c.mu.Unlock()
+	if i == nil {
+		return false
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.ready
+}

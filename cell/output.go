@@ -1,0 +1,95 @@
+package cell
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+)
+
+// maxLine is where longer lines are cut in two, in bytes, as Diego does.
+const maxLine = 61440
+
+// output turns what a guest writes into log lines.
+type output struct {
+	logs  cf.Logs
+	line  cf.LogLine // of which time, Err and text change
+	rate  int64      // bytes a second; negative: no limit
+	clock func() time.Time
+
+	mu     sync.Mutex // guards what follows: both outputs share the rate
+	second int64      // the one that spent is of, Unix time
+	spent  int64      // bytes let through in it
+	last   int64      // of the second before, for people
+	told   bool       // that lines were dropped in this second
+}
+
+// read logs all of r's lines until it ends. It never waits for who reads the
+// log.
+func (o *output) read(r io.Reader, isErr bool) {
+	b := bufio.NewReaderSize(r, maxLine)
+	for {
+		text, err := b.ReadSlice('\n')
+		if n := len(text); n > 0 && text[n-1] == '\n' {
+			text = text[:n-1]
+		}
+		if len(text) > 0 {
+			o.log(text, isErr)
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return
+		}
+	}
+}
+
+func (o *output) log(text []byte, isErr bool) {
+	now := o.clock()
+	if !o.admit(now, int64(len(text))) {
+		return
+	}
+	l := o.line
+	l.Time, l.Err, l.Text = now, isErr, append([]byte(nil), text...)
+	o.logs.Log(l)
+}
+
+// admit spends a line's bytes. The first line over the limit in a second is
+// replaced by a word about it, the others are dropped in silence.
+func (o *output) admit(now time.Time, n int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := now.Unix(); s != o.second {
+		o.last = 0
+		if s == o.second+1 {
+			o.last = o.spent
+		}
+		o.second, o.spent, o.told = s, 0, false
+	}
+	if o.rate < 0 || o.spent+n <= o.rate {
+		o.spent += n
+		return true
+	}
+	if !o.told {
+		o.told = true
+		l := o.line
+		l.Time, l.Err, l.Text = now, true, fmt.Appendf(nil, "app instance exceeded log rate limit (%d bytes/sec)", o.rate)
+		o.logs.Log(l)
+	}
+	return false
+}
+
+// perSecond is how much was logged in the last whole second.
+func (o *output) perSecond(now time.Time) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch now.Unix() {
+	case o.second:
+		return o.last
+	case o.second + 1:
+		return o.spent
+	}
+	return 0
+}

@@ -1,0 +1,136 @@
+package cell
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+)
+
+// listing keeps the texts that were logged.
+type listing []string
+
+func (l *listing) Log(line cf.LogLine) {
+	kind := ""
+	if line.Err {
+		kind = "E:"
+	}
+	*l = append(*l, kind+string(line.Text))
+}
+
+func TestOutputCutsLines(t *testing.T) {
+	long := strings.Repeat("y", maxLine)
+	for text, want := range map[string][]string{
+		"a\nb\n":            {"a", "b"},
+		"a\n\n\nb":          {"a", "b"},
+		"":                  nil,
+		"\n":                nil,
+		"\xff\x00\n":        {"\xff\x00"},
+		long + "z\n":        {long, "z"},
+		long + "\n" + "z\n": {long, "z"},
+		long + long + "z":   {long, long, "z"},
+	} {
+		var got listing
+		o := &output{logs: &got, rate: -1, clock: time.Now}
+		o.read(iotest.OneByteReader(strings.NewReader(text)), false)
+		if fmt.Sprintf("%q", []string(got)) != fmt.Sprintf("%q", want) {
+			t.Errorf("%.40q of %d bytes: %d lines, want %d", text, len(text), len(got), len(want))
+		}
+	}
+}
+
+// FuzzOutput: what is logged is what was written, without line ends and empty
+// lines, in pieces that are not too long.
+func FuzzOutput(f *testing.F) {
+	f.Add("a\nb\n\nc", uint64(1))
+	f.Add(strings.Repeat("x", maxLine+1)+"\n", uint64(2))
+	f.Fuzz(func(t *testing.T, text string, seed uint64) {
+		var got listing
+		o := &output{logs: &got, rate: -1, clock: time.Now}
+		r := rand.New(rand.NewPCG(seed, 0))
+		o.read(&pieces{text, r}, false)
+		if all := strings.Join(got, ""); all != strings.ReplaceAll(text, "\n", "") {
+			t.Errorf("%q became %q", text, all)
+		}
+		for _, line := range got {
+			if len(line) == 0 || len(line) > maxLine {
+				t.Errorf("a line of %d bytes", len(line))
+			}
+		}
+	})
+}
+
+// pieces reads a text in pieces of any size.
+type pieces struct {
+	rest string
+	r    *rand.Rand
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if p.rest == "" {
+		return 0, fmt.Errorf("end")
+	}
+	n := copy(b[:1+p.r.IntN(len(b))], p.rest)
+	p.rest = p.rest[n:]
+	return n, nil
+}
+
+func TestOutputKeepsToItsRate(t *testing.T) {
+	var got listing
+	now := time.Unix(100, 0)
+	o := &output{logs: &got, rate: 10, clock: func() time.Time { return now }}
+	say := func(text string) { o.read(strings.NewReader(text), false) }
+	say("12345\n12345\nx\ny\n")
+	now = now.Add(time.Second)
+	say("1234567\n")
+	if rate := o.perSecond(now); rate != 10 {
+		t.Errorf("%d bytes in the last second", rate)
+	}
+	say("12345\n123\n")
+	want := `["12345" "12345" "E:app instance exceeded log rate limit (10 bytes/sec)" "1234567" "E:app instance exceeded log rate limit (10 bytes/sec)" "123"]`
+	if s := fmt.Sprintf("%q", []string(got)); s != want {
+		t.Errorf("got %s\nwant %s", s, want)
+	}
+	now = now.Add(time.Second)
+	if rate := o.perSecond(now); rate != 10 {
+		t.Errorf("%d bytes in the last second", rate)
+	}
+	now = now.Add(time.Second)
+	if rate := o.perSecond(now); rate != 0 {
+		t.Errorf("%d bytes in a second of silence", rate)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	a := newAddresses(netip.MustParsePrefix("10.1.2.3/29"))
+	if a.take(netip.MustParseAddr("10.1.2.9")) || !a.take(netip.MustParseAddr("10.1.2.3")) || a.take(netip.MustParseAddr("10.1.2.3")) {
+		t.Error("an address was taken that should not, or the other way round")
+	}
+	var all []string
+	for range 4 {
+		n, err := a.give()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, n.String())
+	}
+	if s := strings.Join(all, " "); s != "10.1.2.2 10.1.2.4 10.1.2.5 10.1.2.6" {
+		t.Error(s)
+	}
+	if _, err := a.give(); err == nil {
+		t.Error("an address of a full network")
+	}
+	a.free(netip.MustParseAddr("10.1.2.4"))
+	a.free(netip.MustParseAddr("10.1.2.2"))
+	if n, err := a.give(); err != nil || n.String() != "10.1.2.2" {
+		t.Errorf("%v, %v", n, err)
+	}
+	if c := nic(netip.MustParseAddr("10.255.3.4")); c.Name != "dew0aff0304" || c.MAC != [6]byte{2, 0xde, 10, 255, 3, 4} {
+		t.Errorf("%+v", c)
+	}
+}

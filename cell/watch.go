@@ -1,0 +1,137 @@
+package cell
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+)
+
+// watch looks after the health of one guest: until it is healthy, again and
+// again within a time; from then on now and then, and whether it is ready.
+type watch struct {
+	i                 *instance
+	health, readiness check
+	to                netip.AddrPort
+	begun             time.Time
+	healthy, ready    bool
+	problem           string // of the last check
+	nextHealth        time.Time
+	nextReady         time.Time
+}
+
+func newWatch(i *instance) *watch {
+	l := i.label.Placement.Launch
+	w := &watch{i: i, to: netip.AddrPortFrom(i.label.Addr, cf.AppPort), begun: i.label.Started}
+	if l != nil {
+		w.health, w.readiness = newCheck(l.Health), newCheck(l.Readiness)
+	}
+	if i.label.Placement.TaskGUID != "" {
+		w.health, w.readiness = check{}, check{}
+	}
+	if i.adopted != nil && i.adopted.State == cf.InstanceRunning {
+		w.healthy, w.ready = true, i.adopted.Routable
+		i.report(cf.Report{State: cf.InstanceRunning, Routable: w.ready}, nil)
+	}
+	return w
+}
+
+// due is when there is something to look at; ever is false when there will not
+// be.
+func (w *watch) due() (at time.Time, ever bool) {
+	switch {
+	case !w.healthy:
+		return w.nextHealth, true
+	case w.health.trivial() && w.readiness.trivial():
+		return time.Time{}, false
+	case w.health.trivial():
+		return w.nextReady, true
+	case w.readiness.trivial() || w.nextHealth.Before(w.nextReady):
+		return w.nextHealth, true
+	}
+	return w.nextReady, true
+}
+
+// news is closed when the guest says something: perhaps that it listens, which
+// is the moment to look. It is nil when nobody waits for that.
+func (w *watch) news() <-chan struct{} {
+	if w.healthy {
+		return nil
+	}
+	return w.i.guest.Link().Changed()
+}
+
+// look makes the checks that are due. It returns why the guest must end, or "".
+func (w *watch) look(ctx context.Context) string {
+	dial := w.i.c.network.DialTCP
+	if !w.healthy {
+		return w.begin(ctx, dial)
+	}
+	now := time.Now()
+	if !w.health.trivial() && !now.Before(w.nextHealth) {
+		w.nextHealth = now.Add(w.health.interval)
+		if w.problem = w.health.do(ctx, dial, w.to); w.problem != "" {
+			return "Instance became unhealthy: Liveness check unsuccessful: " + w.problem
+		}
+	}
+	if !w.readiness.trivial() && !now.Before(w.nextReady) {
+		w.setReady(w.readiness.do(ctx, dial, w.to))
+	}
+	return ""
+}
+
+// begin looks whether the guest has become healthy.
+func (w *watch) begin(ctx context.Context, dial dialer) string {
+	w.problem = w.health.do(ctx, dial, w.to)
+	now := time.Now()
+	if w.problem != "" {
+		if now.Sub(w.begun) >= w.health.timeout {
+			w.i.tellHealth(w.problem)
+			return fmt.Sprintf("Instance never healthy after %s: %s", w.health.timeout, w.problem)
+		}
+		w.nextHealth = now.Add(startInterval)
+		return ""
+	}
+	w.healthy = true
+	w.nextHealth = now.Add(w.health.interval)
+	if !w.health.trivial() {
+		w.i.tell(false, "Container became healthy")
+	}
+	if w.readiness.trivial() {
+		w.ready = true
+		w.i.report(cf.Report{State: cf.InstanceRunning, Routable: true}, nil)
+		return ""
+	}
+	w.i.report(cf.Report{State: cf.InstanceRunning}, nil)
+	w.setReady(w.readiness.do(ctx, dial, w.to))
+	return ""
+}
+
+// setReady notes the outcome of a readiness check. What is not ready yet is
+// looked at again soon.
+func (w *watch) setReady(problem string) {
+	ready := problem == ""
+	w.nextReady = time.Now().Add(w.readiness.interval)
+	if !ready && !w.ready {
+		w.nextReady = time.Now().Add(time.Second)
+	}
+	if ready == w.ready {
+		return
+	}
+	w.ready = ready
+	if ready {
+		w.i.tell(false, "Container passed the readiness health check")
+	} else {
+		w.i.tell(true, "Container failed the readiness health check: %s", problem)
+	}
+	w.i.report(cf.Report{State: cf.InstanceRunning, Routable: ready, Details: problem}, nil)
+}
+
+// tellHealth says in the app's log what the health check found.
+func (i *instance) tellHealth(problem string) {
+	l := i.out.line
+	l.Time, l.Source, l.Err, l.Text = time.Now(), "HEALTH", true, []byte(problem)
+	i.c.cfg.Logs.Log(l)
+}
