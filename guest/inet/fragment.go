@@ -109,6 +109,15 @@ func (f *fragments) drop(s *Stack, a *assembly) {
 	s.memory.Free(a.chunk)
 }
 
+// clear drops all that is not complete.
+func (f *fragments) clear(s *Stack) {
+	for _, a := range f.list {
+		if a != nil {
+			f.drop(s, a)
+		}
+	}
+}
+
 // place copies a fragment to its place. It returns false for one that cannot be.
 func (a *assembly) place(p *packet.Packet) bool {
 	from := p.IP.FragmentOffset()

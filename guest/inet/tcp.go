@@ -130,6 +130,7 @@ func (t *TCP) reach(a Addr, now int64) syscall.Errno {
 // become makes the endpoint the connection f. Both locks are held.
 func (t *TCP) become(f flow, mtu int, now int64) {
 	s := t.stack
+	t.conn.Drop() // what an earlier connection has left unread
 	t.flow, t.used, t.known = f, true, true
 	s.conns[f] = t
 	t.conn.Init(&tcp.Config{Env: t, Memory: s.memory, MTU: mtu, Settings: &t.settings,

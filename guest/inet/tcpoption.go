@@ -11,6 +11,9 @@ const (
 	// maxSeconds is the largest of the keep-alive times of Linux.
 	maxSeconds = 32767
 	minBuffer  = 2304 // SOCK_MIN_RCVBUF of Linux, about
+	// maxDefer bounds TCP_DEFER_ACCEPT, in seconds: a silent client must not
+	// hold its place longer than one that does not complete its handshake.
+	maxDefer = 60
 )
 
 // seconds are the options that are a time in seconds, by where they are kept.
@@ -117,7 +120,7 @@ func (t *TCP) setOther(c *tcp.Settings, o Option, value int) syscall.Errno {
 		}
 		c.UserTimeout = int64(value) * 1e6
 	case DeferAccept:
-		t.deferFor = max(value, 0)
+		t.deferFor = min(max(value, 0), maxDefer)
 	case MTUDiscover:
 		if err := within(value, 0, 5); err != 0 {
 			return err

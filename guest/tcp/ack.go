@@ -125,14 +125,19 @@ func (c *Conn) advance(ack Seq, n int) {
 	}
 }
 
-// measure takes the round-trip time from our own notes: of what was sent once,
-// or of a retransmission whose timestamp the peer has sent back, so that it is
-// known to have arrived. An older timestamp would tell how long an
-// acknowledgement was lost, not how long the way is.
+// measure takes the round-trip time. What was sent once is exact. What was sent
+// again is measured where it is known which transmission is answered (Karn):
+// the peer has sent back the timestamp of the last one, or says that the last
+// one came twice, or has sent back that of the first one and says no such thing:
+// then the path has become slow, which is believed by and by.
 func (c *Conn) measure(s *Segment, a *arrival, now int64) {
 	d := a.rtt
-	if d == 0 && a.resentAt > 0 && c.timeOK && s.Options.HasTime && int32(s.Options.Echo-c.stamp(a.resentAt)) >= 0 {
+	switch {
+	case d > 0 || a.resentAt == 0:
+	case c.timeOK && s.Options.HasTime && int32(s.Options.Echo-c.stamp(a.resentAt)) >= 0, a.dsack:
 		d = now - a.resentAt
+	case c.early(s):
+		d = min(c.echoed(s, now), 4*c.base())
 	}
 	if d > 0 {
 		c.rtt.sample(d, now)

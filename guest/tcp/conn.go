@@ -145,8 +145,13 @@ type Conn struct {
 	out Out
 }
 
-// State tells the state.
-func (c *Conn) State() State { return c.state }
+// State tells the state, Closed of the zero value.
+func (c *Conn) State() State {
+	if c.state == 0 {
+		return Closed
+	}
+	return c.state
+}
 
 // Init prepares a connection that is closed.
 func (c *Conn) Init(f *Config) {
@@ -286,6 +291,9 @@ func (c *Conn) finish() {
 
 // Drop gives all memory back.
 func (c *Conn) Drop() {
+	if c.memory == nil {
+		return // never connected
+	}
 	c.finish()
 	c.receive.clear(c.memory)
 }

@@ -44,7 +44,7 @@ type Info struct {
 
 // Info tells how the connection is doing.
 func (c *Conn) Info(now int64) Info {
-	i := Info{State: uint8(c.state), Retransmits: uint8(c.retries), Probes: uint8(c.probes), Backoff: uint8(c.retries),
+	i := Info{State: uint8(c.State()), Retransmits: uint8(c.retries), Probes: uint8(c.probes), Backoff: uint8(c.retries),
 		PathMTU: uint32(c.mtu), TotalRetrans: c.totalRetrans, BytesAcked: c.bytesAcked,
 		BytesReceived: c.bytesTaken + uint64(c.receive.size), SegmentsOut: c.segsOut, SegmentsIn: c.segsIn,
 		BytesSent: c.bytesSent, BytesRetrans: c.bytesRetrans, PeerWindow: uint32(max(c.wnd, 0)),

@@ -25,17 +25,16 @@ func (r *rtt) sample(d, now int64) {
 		r.rttvar += (abs(r.srtt-d) - r.rttvar) / 4
 		r.srtt += (d - r.srtt) / 8
 	}
-	r.restore()
+	r.rto = r.base()
 }
 
-// restore takes back the back-off. As on Linux, the bound is on the variance's
-// part, so that a long path keeps its distance.
-func (r *rtt) restore() {
+// base is the time-out without back-off. As on Linux, the bound is on the
+// variance's part, so that a long path keeps its distance.
+func (r *rtt) base() int64 {
 	if r.srtt == 0 {
-		r.rto = firstRTO
-		return
+		return firstRTO
 	}
-	r.rto = min(r.srtt+max(4*r.rttvar, minRTO), maxRTO)
+	return min(r.srtt+max(4*r.rttvar, minRTO), maxRTO)
 }
 
 func (r *rtt) backOff() { r.rto = min(2*r.rto, maxRTO) }
