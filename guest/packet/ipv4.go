@@ -135,11 +135,3 @@ func (b IPv4) Set(f *IPv4Fields) {
 	copy(b[16:], f.Destination[:])
 	putBE16(b[10:], ^uint16(SumOf(b[:IPv4Size])))
 }
-
-// SetLength changes the total length and the checksum of a header that Set
-// wrote (RFC 1624 equation 3).
-func (b IPv4) SetLength(n int) {
-	old, sum := be16(b[2:]), be16(b[10:])
-	putBE16(b[2:], uint16(n))
-	putBE16(b[10:], ^uint16(Sum(^sum).Add(Sum(^old)).Add(Sum(n))))
-}

@@ -58,11 +58,15 @@ func (c *Conn) countDuplicate(s *Segment, window bool, now int64) {
 		c.probes = 0 // the peer is alive; its window is still closed
 		return
 	}
-	if c.sackOK || window || len(s.Payload) > 0 || s.Flags.Has(packet.FIN) || c.sent.empty() {
+	if window || len(s.Payload) > 0 || s.Flags.Has(packet.FIN) {
+		return
+	}
+	var a arrival
+	c.probed(&a, true)
+	if c.sackOK || c.sent.empty() {
 		return
 	}
 	c.dups++
-	var a arrival
 	if c.phase == repairing {
 		a.delivered = c.mss // something has left the network
 	}
@@ -84,7 +88,7 @@ func (c *Conn) acknowledge(s *Segment, advanced int, now int64) {
 	if c.state == TimeWait || c.state == Closed {
 		return
 	}
-	c.probed(&a)
+	c.probed(&a, false)
 	if advanced > 0 || c.timerKind == retransmitTail {
 		c.stopRetransmit()
 	}
@@ -161,7 +165,7 @@ func (c *Conn) echoed(s *Segment, now int64) int64 {
 func (c *Conn) measureSyn(s *Segment, now int64) {
 	d := c.echoed(s, now)
 	if c.synTries == 0 && c.synAt > 0 {
-		d = now - c.synAt
+		d = max(now-c.synAt, 1)
 	}
 	if d > 0 {
 		c.rtt.sample(d, now)

@@ -256,7 +256,7 @@ func (c *Conn) learn(s *Segment, now int64) {
 
 // establish makes the connection usable.
 func (c *Conn) establish(now int64) {
-	c.state, c.smallEnd = Established, c.una
+	c.state, c.smallEnd, c.highSack = Established, c.una, c.una
 	if c.finQueued { // shut down while connecting
 		c.state = FinWait1
 	}

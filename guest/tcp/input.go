@@ -220,12 +220,12 @@ func (c *Conn) inputData(s *Segment, now int64) {
 	}
 	c.take(s, now)
 	if c.order.fin && c.order.finSeq == c.rcv {
-		c.peerFin()
+		c.peerFin(now)
 	}
 }
 
 // peerFin takes the end of the peer's stream, all of which is here.
-func (c *Conn) peerFin() {
+func (c *Conn) peerFin(now int64) {
 	c.finSeen = true
 	c.rcv++
 	c.acks.now = true
@@ -236,6 +236,7 @@ func (c *Conn) peerFin() {
 	case FinWait1: // ours is not acknowledged, or it would be FinWait2
 		c.state = Closing
 	case FinWait2:
+		c.sendAck(now) // at once: the owner may keep nothing but the numbers
 		c.waitTime()
 	}
 }

@@ -33,8 +33,8 @@ func (c *Conn) sendLost(now int64) bool {
 		return false
 	}
 	e := &live[c.scan]
-	room := c.cwnd - c.sent.pipe
-	if c.sent.pipe == 0 {
+	room := c.cwnd - c.pipe()
+	if c.pipe() == 0 {
 		room = max(room, c.mss)
 	}
 	room = min(room, max(c.wnd, c.mss)-e.seq.Minus(c.una))
@@ -100,7 +100,7 @@ func (c *Conn) sendNew(now int64) bool {
 	}
 	flight := c.nxt.Minus(c.una)
 	window := c.wnd - flight
-	room := c.cwnd - c.sent.pipe
+	room := c.cwnd - c.pipe()
 	if c.sent.empty() && c.idleFor(now) {
 		c.idle(c.mss)
 		room = c.cwnd
@@ -112,7 +112,7 @@ func (c *Conn) sendNew(now int64) bool {
 		return c.sendPiece(0, true, now)
 	}
 	n := c.allowed(waiting, window, room, fin)
-	c.sending(c.sent.pipe+n, n < waiting && room < min(window, waiting), c.una, c.nxt)
+	c.sending(c.pipe()+n, n < waiting && room < min(window, waiting), c.una, c.nxt)
 	return n > 0 && c.sendPiece(n, fin && n == waiting, now)
 }
 

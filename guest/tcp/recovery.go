@@ -100,6 +100,7 @@ func (c *Conn) pass(ack Seq, a *arrival, now int64) {
 
 // selective marks what SACK blocks name.
 func (c *Conn) selective(o *packet.Options, ack Seq, a *arrival, now int64) {
+	highest := c.highSack // reordering is measured against what was known before
 	for i := range o.NumBlocks {
 		start, end := Seq(o.Blocks[i].Start), Seq(o.Blocks[i].End)
 		if i == 0 && c.duplicate(start, end, ack, o) {
@@ -110,8 +111,9 @@ func (c *Conn) selective(o *packet.Options, ack Seq, a *arrival, now int64) {
 			continue // of another time, or made up
 		}
 		c.markSacked(start, end, a, now)
-		c.highSack = later(c.highSack, end)
+		highest = later(highest, end)
 	}
+	c.highSack = highest
 }
 
 // duplicate tells whether the first block says that something came twice (RFC
@@ -197,7 +199,7 @@ func (c *Conn) repair(a *arrival, advanced int, now int64) {
 		c.newReno(advanced)
 	}
 	wait := int64(0)
-	if c.sent.sacked > 0 || c.phase != opened {
+	if c.sackOK && (c.sent.sacked > 0 || c.phase != opened) {
 		wait = c.detect(now)
 	}
 	if c.phase != opened && c.recover.AtMost(c.una) {
@@ -225,7 +227,7 @@ func (c *Conn) enter(p phase) {
 		for i := range c.sent.live() {
 			c.sent.live()[i].flags &^= counted
 		}
-		c.reduce(c.sent.pipe+c.sent.lost, c.mss)
+		c.reduce(c.nxt.Minus(c.una), c.mss)
 	}
 	c.phase, c.recover = p, c.nxt
 	c.prrDelivered, c.prrOut, c.prrFlight = 0, 0, max(c.nxt.Minus(c.una), 1)
@@ -252,7 +254,7 @@ func (c *Conn) reduceRate(delivered int, advanced bool) {
 		return
 	}
 	c.prrDelivered += delivered
-	pipe, room := c.sent.pipe, 0
+	pipe, room := c.pipe(), 0
 	if pipe > c.ssthresh {
 		room = int((int64(c.prrDelivered)*int64(c.ssthresh)+int64(c.prrFlight)-1)/int64(c.prrFlight)) - c.prrOut
 	} else {
@@ -268,6 +270,10 @@ func (c *Conn) reduceRate(delivered int, advanced bool) {
 	c.cwnd = pipe + max(room, 0)
 }
 
+// pipe is how much is taken to be in the network. Each duplicate of a peer
+// without SACK says that one segment has left it.
+func (c *Conn) pipe() int { return max(c.sent.pipe-c.dups*c.mss, 0) }
+
 // reorderingSeen widens the reordering window: a retransmission was not needed.
 func (c *Conn) reorderingSeen() {
 	c.reoScale = min(c.reoScale+1, reoMax)
@@ -277,11 +283,11 @@ func (c *Conn) reorderingSeen() {
 // newReno counts duplicate acknowledgements and repairs one segment a round trip.
 func (c *Conn) newReno(advanced int) {
 	switch {
+	case advanced > 0 && c.phase == repairing && c.una.Before(c.recover):
+		c.dups = max(c.dups-max(advanced/c.mss-1, 0), 0)
+		c.loseFirst()
 	case advanced > 0:
 		c.dups = 0
-		if c.phase == repairing && c.una.Before(c.recover) {
-			c.loseFirst()
-		}
 	case c.dups >= dupThresh && c.phase == opened:
 		c.loseFirst()
 	}
@@ -343,16 +349,19 @@ func (c *Conn) early(s *Segment) bool {
 }
 
 // probed looks whether an acknowledgement settles a tail loss probe (RFC 8985
-// section 7.4).
-func (c *Conn) probed(a *arrival) {
+// section 7.4). One that ends where the probe ended may still be followed by a
+// duplicate SACK: the probe was not needed then.
+func (c *Conn) probed(a *arrival, duplicate bool) {
 	if !c.probing || c.una.Before(c.probeEnd) {
 		return
 	}
-	c.probing = false
-	if c.probeNew || a.dsack || c.phase != opened {
+	switch {
+	case c.probeNew || a.dsack || c.phase != opened || duplicate:
+	case c.una == c.probeEnd:
 		return
+	default: // the probe has repaired a loss: the window pays for it
+		c.reduce(c.cwnd, c.mss)
+		c.cwnd = c.ssthresh
 	}
-	// The probe has repaired a loss: the window pays for it.
-	c.reduce(c.cwnd, c.mss)
-	c.cwnd = c.ssthresh
+	c.probing = false
 }
