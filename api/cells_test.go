@@ -15,13 +15,39 @@ type cells struct {
 	told  []string   // apps that changed
 	stops []string   // instances that were stopped
 	fail  string     // what the next build fails with
+	auto  bool       // deployments and tasks end by themselves
 }
 
-func (c *cells) Changed(_ context.Context, app string) error {
+func (c *cells) Changed(ctx context.Context, app string) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.told = append(c.told, app)
-	return nil
+	c.mu.Unlock()
+	if !c.auto {
+		return nil
+	}
+	var deployments []*cf.Deployment
+	err := c.store.Update(ctx, func(tx cf.Tx) (err error) {
+		deployments, err = cf.List[cf.Deployment](tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", app), cf.Is("status_value", cf.Active)}})
+		if err != nil {
+			return err
+		}
+		tasks, err := cf.List[cf.Task](tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", app)}})
+		for _, t := range tasks {
+			if t.State = cf.TaskSucceeded; t.Command == "fail" {
+				t.State, t.FailureReason = cf.TaskFailed, "exit status 1"
+			}
+			if err := tx.Save(t); err != nil {
+				return err
+			}
+		}
+		return err
+	})
+	for _, d := range deployments {
+		if err == nil && d.Reason != "PAUSED" {
+			err = c.step(ctx, d.GUID)
+		}
+	}
+	return err
 }
 
 func (c *cells) Instances(ctx context.Context, process string) (list []cf.ActualLRP, err error) {

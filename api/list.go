@@ -40,15 +40,50 @@ func byNumber(key string) filter {
 	}
 }
 
-func byTime(key string, op cf.Op) filter {
+// byPart is by for parts of values.
+func byPart(key string) filter {
 	return func(_ *call, q *cf.Query, values []string) error {
+		c := cf.Cond{Key: key, Op: cf.Containing}
+		for _, v := range values {
+			c.Values = append(c.Values, v)
+		}
+		q.Where = append(q.Where, c)
+		return nil
+	}
+}
+
+// byTime compares times as they are shown, in whole seconds. Without a relation
+// one or several may be equal.
+func byTime(key, relation string) filter {
+	return func(_ *call, q *cf.Query, values []string) error {
+		var equal []cf.Cond
 		for _, v := range values {
 			at, err := time.Parse(time.RFC3339, v)
 			if err != nil {
 				return badQuery("%s must be a time like 2006-01-02T15:04:05Z", key)
 			}
-			q.Where = append(q.Where, cf.Cond{Key: key, Op: op, Values: []any{at.UnixMicro()}})
+			first := at.Truncate(time.Second).UnixMicro()
+			last := first + time.Second.Microseconds() - 1
+			after, before := cf.Cond{Key: key, Op: cf.Greater, Values: []any{first - 1}}, cf.Cond{Key: key, Op: cf.Less, Values: []any{last + 1}}
+			switch relation {
+			case "gt":
+				after.Values[0] = last
+				q.Where = append(q.Where, after)
+			case "gte":
+				q.Where = append(q.Where, after)
+			case "lt":
+				before.Values[0] = first
+				q.Where = append(q.Where, before)
+			case "lte":
+				q.Where = append(q.Where, before)
+			default:
+				equal = append(equal, after, before)
+			}
 		}
+		if len(equal) > 2 {
+			return badQuery("%s can be compared with one time", key)
+		}
+		q.Where = append(q.Where, equal...)
 		return nil
 	}
 }
@@ -92,9 +127,13 @@ func (l listing[P]) params() []string {
 }
 
 func (l listing[P]) all() filters {
-	f := filters{"guids": by("guid"), "label_selector": bySelector,
-		"created_ats[gt]": byTime("created_at", cf.Greater), "created_ats[lt]": byTime("created_at", cf.Less),
-		"updated_ats[gt]": byTime("updated_at", cf.Greater), "updated_ats[lt]": byTime("updated_at", cf.Less)}
+	f := filters{"guids": by("guid"), "label_selector": bySelector}
+	for _, key := range []string{"created_at", "updated_at"} {
+		f[key+"s"] = byTime(key, "")
+		for _, relation := range []string{"gt", "gte", "lt", "lte"} {
+			f[key+"s["+relation+"]"] = byTime(key, relation)
+		}
+	}
 	maps.Copy(f, l.filters)
 	return f
 }

@@ -96,13 +96,17 @@ type manifestApp struct {
 
 const maxManifestApps = 100
 
+// goTypes are what the decoder says about our types, which are no reader's
+// business.
+var goTypes = regexp.MustCompile(` (in|into) type api\.\w+`)
+
 // parseManifest is the one door for manifests.
 func parseManifest(text []byte) (*manifest, error) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	m := new(manifest)
 	if err := d.Decode(m); err != nil {
-		return nil, badBody("invalid manifest: %v", err)
+		return nil, badBody("invalid manifest: %s", goTypes.ReplaceAllString(err.Error(), ""))
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return nil, badBody("invalid manifest: there is a second document")
@@ -204,29 +208,6 @@ func (c *call) bindServices(s *cf.Space, a *cf.App, wanted []manifestService) (w
 		}
 	}
 	return work, nil
-}
-
-// diffManifest names the apps that the manifest adds. The CLI only prints it.
-func (c *call) diffManifest() (any, error) {
-	s, err := c.space(c.param("guid"), look, "Space")
-	if err != nil {
-		return nil, err
-	}
-	m, err := parseManifest(c.body)
-	if err != nil {
-		return nil, err
-	}
-	diff := []obj{}
-	for i, a := range m.Applications {
-		old, err := cf.First[cf.App](c.tx, cf.Is("space_guid", s.GUID), cf.Is("name", a.Name))
-		if err != nil {
-			return nil, err
-		}
-		if old == nil {
-			diff = append(diff, obj{"op": "add", "path": "/applications/" + strconv.Itoa(i) + "/name", "value": a.Name})
-		}
-	}
-	return obj{"diff": diff}, nil
 }
 
 func (c *call) applyApp(s *cf.Space, m manifestApp) ([]*cf.ServiceWork, error) {

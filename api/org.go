@@ -57,14 +57,28 @@ func (s *Server) orgRoutes(t table) {
 	t.patch("/v3/organizations/{guid}", withOrg(true, (*call).updateOrg))
 	t.delete("/v3/organizations/{guid}", 202, (*call).deleteOrg)
 	t.get("/v3/organizations/{guid}/relationships/default_isolation_segment", withOrg(false, func(*call, *cf.Organization) (obj, error) { return toOne(""), nil }))
-	t.get("/v3/organizations/{guid}/usage_summary", withOrg(false, (*call).orgUsage))
+	t.patch("/v3/organizations/{guid}/relationships/default_isolation_segment", withOrg(true, noSegment))
+	list(t, "/v3/organizations/{guid}/users", userList, func(c *call, q *cf.Query, _ []string) error {
+		o, err := c.org(c.param("guid"), false)
+		if err != nil {
+			return err
+		}
+		return c.members(q, cf.Is("organization_guid", o.GUID))
+	})
 	list(t, "/v3/spaces", spaceList)
 	t.post("/v3/spaces", 201, (*call).createSpace)
 	t.get("/v3/spaces/{guid}", withSpace(look, showSpace))
 	t.patch("/v3/spaces/{guid}", withSpace(manage, (*call).updateSpace))
 	t.delete("/v3/spaces/{guid}", 202, (*call).deleteSpace)
 	t.get("/v3/spaces/{guid}/relationships/isolation_segment", withSpace(look, func(*call, *cf.Space) (obj, error) { return toOne(""), nil }))
-	empty(t, "/v3/isolation_segments", "organization_guids", "names")
+	t.patch("/v3/spaces/{guid}/relationships/isolation_segment", withSpace(manage, func(c *call, _ *cf.Space) (obj, error) { return noSegment(c, nil) }))
+	list(t, "/v3/spaces/{guid}/users", userList, func(c *call, q *cf.Query, _ []string) error {
+		s, err := c.space(c.param("guid"), look, "Space")
+		if err != nil {
+			return err
+		}
+		return c.members(q, cf.Is("space_guid", s.GUID))
+	})
 }
 
 func withOrg(change bool, f func(*call, *cf.Organization) (obj, error)) endpoint {
@@ -224,9 +238,27 @@ func (c *call) deleteOrg() (any, error) {
 	return c.done("organization.delete")
 }
 
-func (c *call) orgUsage(o *cf.Organization) (obj, error) {
-	u, err := c.usage("organization_guid", o.GUID)
-	return obj{"usage_summary": obj{"started_instances": u.instances, "memory_in_mb": u.memory, "routes": u.routes, "service_instances": u.services}}, err
+// members narrows a list of users to those with a role.
+func (c *call) members(q *cf.Query, where cf.Cond) error {
+	roles, err := cf.List[cf.Role](c.tx, cf.Query{Where: []cf.Cond{where}})
+	guids := []string{}
+	for _, r := range roles {
+		guids = append(guids, r.UserGUID)
+	}
+	q.Where = append(q.Where, cf.Is("guid", guids...))
+	return err
+}
+
+// noSegment takes an isolation segment away, which there never is.
+func noSegment(c *call, _ *cf.Organization) (obj, error) {
+	var b one
+	if err := c.read(&b); err != nil {
+		return nil, err
+	}
+	if b.Data != nil {
+		return nil, unprocessable("Isolation segments are not supported: every instance is isolated in a guest of its own.")
+	}
+	return toOne(""), nil
 }
 
 type spaceBody struct {

@@ -34,7 +34,7 @@ func showRole(c *call, r *cf.Role) (obj, error) {
 }
 
 var userList = listing[*cf.User]{
-	filters: filters{"usernames": by("username"), "origins": by("origin")}, order: []string{"username"}, show: showUser,
+	filters: filters{"usernames": by("username"), "partial_usernames": byPart("username"), "origins": by("origin")}, order: []string{"username"}, show: showUser,
 	visible: func(c *call, q *cf.Query) error {
 		if c.admin() {
 			return nil
@@ -75,6 +75,16 @@ func (s *Server) roleRoutes(t table) {
 			return nil, hide(err, "User")
 		}
 		return showUser(c, found[0])
+	})
+	t.patch("/v3/users/{guid}", func(c *call) (any, error) {
+		if err := c.only(); err != nil {
+			return nil, err
+		}
+		u, err := cf.Get[cf.User](c.tx, c.param("guid"))
+		if err != nil {
+			return nil, hide(err, "User")
+		}
+		return relabel(showUser)(c, u)
 	})
 	t.delete("/v3/users/{guid}", 202, func(c *call) (any, error) {
 		if err := c.only(); err != nil {

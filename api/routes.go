@@ -17,6 +17,7 @@ func (s *Server) routes(t table) {
 	s.taskRoutes(t)
 	s.manifestRoutes(t)
 	s.settingRoutes(t)
+	s.platformRoutes(t)
 	s.groupRoutes(t)
 	s.brokerRoutes(t)
 	s.offeringRoutes(t)

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/dewpaas/dew/cf"
 )
@@ -61,7 +63,7 @@ func publicNetworks() []cf.Rule {
 func (s *Server) settingRoutes(t table) {
 	t.get("/v3/feature_flags", func(c *call) (any, error) {
 		list := []obj{}
-		for name := range flagDefaults() {
+		for _, name := range slices.Sorted(maps.Keys(flagDefaults())) {
 			o, err := c.showFlag(name)
 			if err != nil {
 				return nil, err
@@ -79,43 +81,45 @@ func (s *Server) settingRoutes(t table) {
 	t.patch("/v3/feature_flags/{name}", (*call).setFlag)
 	t.get("/v3/environment_variable_groups/{name}", func(c *call) (any, error) { return c.envGroup(false) })
 	t.patch("/v3/environment_variable_groups/{name}", func(c *call) (any, error) { return c.envGroup(true) })
-	t.get("/v3/stacks", func(c *call) (any, error) {
-		return c.fixed("stacks", []string{"cflinuxfs4"}, obj{"description": "unikernel", "state": "ACTIVE", "default": true})
-	}, "names", "page", "per_page", "order_by", "default")
-	t.get("/v3/buildpacks", func(c *call) (any, error) {
-		return c.fixed("buildpacks", []string{"go_buildpack", "binary_buildpack"}, obj{"stack": "cflinuxfs4", "state": "READY", "filename": "dew", "enabled": true, "locked": true, "lifecycle": "buildpack"})
-	}, "names", "stacks", "page", "per_page", "order_by", "lifecycle")
 	list(t, "/v3/audit_events", eventList)
+	t.get("/v3/audit_events/{guid}", func(c *call) (any, error) { return seen(c, eventList, "Event") })
 	t.get("/v3/jobs/{guid}", (*call).job)
 }
 
 var eventList = listing[*cf.AuditEvent]{
 	filters: filters{"types": by("type"), "target_guids": by("target_guid"), "space_guids": by("space_guid"), "organization_guids": by("organization_guid")},
-	visible: inVisibleSpaces,
+	visible: visibleEvents,
 	show: func(c *call, e *cf.AuditEvent) (obj, error) {
 		data := e.Data
 		if data == nil {
 			data = map[string]any{}
 		}
-		return c.base(&e.Meta, "audit_events", obj{"type": e.Type, "actor": e.Actor, "target": e.Target, "data": data, "space": obj{"guid": e.SpaceGUID}, "organization": obj{"guid": e.OrgGUID}}), nil
+		var space, org any
+		if e.SpaceGUID != "" {
+			space = obj{"guid": e.SpaceGUID}
+		}
+		if e.OrgGUID != "" {
+			org = obj{"guid": e.OrgGUID}
+		}
+		return c.base(&e.Meta, "audit_events", obj{"type": e.Type, "actor": e.Actor, "target": e.Target, "data": data, "space": space, "organization": org}), nil
 	},
 }
 
-// fixed lists what the platform comes with. The guid is the name.
-func (c *call) fixed(path string, names []string, fields obj) (any, error) {
-	wanted := c.r.URL.Query().Get("names")
-	list := []obj{}
-	for i, name := range names {
-		if wanted != "" && wanted != name {
-			continue
-		}
-		o := c.described(&cf.Meta{GUID: name}, path, obj{"name": name, "position": i + 1})
-		for k, v := range fields {
-			o[k] = v
-		}
-		list = append(list, o)
+// visibleEvents: developers and auditors of a space see what happened in it,
+// auditors of an organization all that happened in it.
+func visibleEvents(c *call, q *cf.Query) error {
+	if c.auditor() {
+		return nil
 	}
-	return obj{"pagination": c.pagination(cf.Query{Limit: defaultPerPage}, len(list)), "resources": list}, nil
+	audited := []string{}
+	for guid, roles := range c.orgs {
+		if roles[cf.OrgAuditor] || roles[cf.OrgManager] {
+			audited = append(audited, guid)
+		}
+	}
+	spaces := c.spacesWith(cf.SpaceDeveloper, cf.SpaceAuditor, cf.SpaceSupporter, cf.SpaceManager)
+	q.AnyOf = append(q.AnyOf, []cf.Cond{cf.Is("space_guid", spaces...), cf.Is("organization_guid", audited...)})
+	return nil
 }
 
 func (c *call) showFlag(name string) (obj, error) {

@@ -22,10 +22,7 @@ func newServices(t *testing.T) (*foundation, *brokertest.Broker, string) {
 		config.Egress = egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	})
 	f.cells = c
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); f.api.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	f.background()
 	b := brokertest.New(t)
 	admin := f.login("admin", "pw")
 	f.finish(b, admin, f.do(202, admin, "POST", "/v3/service_brokers", brokerBodyOf("b", b.URL, "")), "COMPLETE")
@@ -33,6 +30,14 @@ func newServices(t *testing.T) (*foundation, *brokertest.Broker, string) {
 		f.do(200, admin, "POST", "/v3/service_plans/"+at(p, "guid").(string)+"/visibility", `{"type":"public"}`)
 	}
 	return f, b, admin
+}
+
+// background does what no request waits for, until the test ends.
+func (f *foundation) background() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); f.api.Run(ctx) }()
+	f.t.Cleanup(func() { cancel(); <-done })
 }
 
 func brokerBodyOf(name, url, space string) string {

@@ -8,18 +8,22 @@ import (
 // process and the most tasks of one app.
 type used struct {
 	memory, instances, logRate, routes, services, keys int64
-	largest, appTasks                                  int64
+	tasks, largest, appTasks                           int64
 	boundless                                          bool // something has no limit of its log rate
 }
 
 // usage sums what the spaces with this key use: key is organization_guid or guid.
 func (c *call) usage(key, guid string) (used, error) {
-	var u used
 	guids, err := guidsOf[cf.Space](c, cf.Query{Where: []cf.Cond{cf.Is(key, guid)}})
 	if err != nil {
-		return u, err
+		return used{}, err
 	}
-	in := cf.Is("space_guid", guids...)
+	return c.usageIn(guids)
+}
+
+func (c *call) usageIn(spaces []string) (used, error) {
+	var u used
+	in := cf.Is("space_guid", spaces...)
 	if err := c.addProcesses(&u, in); err != nil {
 		return u, err
 	}
@@ -70,6 +74,7 @@ func (c *call) addTasks(u *used, in cf.Cond) error {
 		u.logRate += max(0, t.LogRate)
 		u.largest = max(u.largest, int64(t.MemoryMB))
 		u.boundless = u.boundless || t.LogRate < 0
+		u.tasks++
 		byApp[t.AppGUID]++
 		u.appTasks = max(u.appTasks, byApp[t.AppGUID])
 	}

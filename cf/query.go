@@ -10,13 +10,15 @@ import (
 type Op uint8
 
 // The comparisons. In with no values matches nothing; NotIn with no values
-// matches everything.
+// matches everything. Containing compares parts of strings without regard to
+// the case of ASCII letters.
 const (
 	In Op = iota
 	NotIn
 	Absent
 	Less
 	Greater
+	Containing
 )
 
 // Cond compares one key with values: strings, or int64 for numbers, flags and

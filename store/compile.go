@@ -55,6 +55,9 @@ func (s *statement) anyOf(conds []cf.Cond) string {
 	return "(" + strings.Join(parts, " OR ") + ")"
 }
 
+// pattern makes a text match only itself in LIKE.
+var pattern = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
 func (s *statement) cond(c cf.Cond) string {
 	switch c.Op {
 	case cf.Absent:
@@ -69,6 +72,12 @@ func (s *statement) cond(c cf.Cond) string {
 			parts = append(parts, c.Key+sign+s.param(v))
 		}
 		return "(" + strings.Join(parts, " AND ") + ")"
+	case cf.Containing:
+		parts := []string{"1=0"}
+		for _, v := range c.Values {
+			parts = append(parts, "LOWER("+c.Key+") LIKE "+s.param("%"+pattern.Replace(strings.ToLower(fmt.Sprint(v)))+"%")+` ESCAPE '\'`)
+		}
+		return "(" + strings.Join(parts, " OR ") + ")"
 	case cf.NotIn:
 		if len(c.Values) == 0 {
 			return "1=1"

@@ -146,6 +146,8 @@ func filters(t *testing.T, s cf.Store) {
 		{"absent", cf.Query{Where: []cf.Cond{{Key: "quota_guid", Op: cf.Absent}}, Order: byName}, []string{"a", "b"}},
 		{"after", cf.Query{Where: []cf.Cond{{Key: "created_at", Op: cf.Greater, Values: []any{start.Add(time.Second).UnixMicro()}}}, Order: byName}, []string{"c", "d"}},
 		{"any of", cf.Query{AnyOf: [][]cf.Cond{{cf.Is("name", "a"), cf.Is("quota_guid", quota.GUID)}}, Order: byName}, []string{"a", "c", "d"}},
+		{"containing", cf.Query{Where: []cf.Cond{{Key: "name", Op: cf.Containing, Values: []any{"B", "x"}}}}, []string{"b"}},
+		{"a percent sign is no pattern", cf.Query{Where: []cf.Cond{{Key: "name", Op: cf.Containing, Values: []any{"%"}}}}, []string{}},
 		{"a quote is no code", cf.Query{Where: []cf.Cond{cf.Is("name", "' OR 1=1 --")}}, []string{}},
 	} {
 		if got := orgs(t, s, c.q); !slices.Equal(got, c.want) {
