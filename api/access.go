@@ -95,6 +95,18 @@ func (c *call) notSuspended(orgGUID string) error {
 	return err
 }
 
+// spaceFrom is the space that a body names, for a purpose.
+func (c *call) spaceFrom(o one, what right) (*cf.Space, error) {
+	s, err := c.space(o.guid(), what, "Space")
+	return s, unlessForbidden(err, unprocessable("Invalid space. Ensure that the space exists and you have access to it."))
+}
+
+// orgFrom is the organization that a body names, for a change.
+func (c *call) orgFrom(guid string) (*cf.Organization, error) {
+	o, err := c.org(guid, true)
+	return o, unlessForbidden(err, unprocessable("Invalid organization. Ensure the organization exists and you have access to it."))
+}
+
 // org loads an organization that the caller may see.
 func (c *call) org(guid string, change bool) (*cf.Organization, error) {
 	o, err := cf.Get[cf.Organization](c.tx, guid)

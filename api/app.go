@@ -158,7 +158,7 @@ func (c *call) createApp() (any, error) {
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
-	s, err := c.space(b.Relationships.Space.guid(), develop, "Space")
+	s, err := c.spaceFrom(b.Relationships.Space, develop)
 	if err != nil {
 		return nil, err
 	}

@@ -131,8 +131,8 @@ func (c *call) createBroker() (any, error) {
 		if err := c.only(); err != nil {
 			return nil, err
 		}
-	} else if _, err := c.space(to.SpaceGUID, develop, "Space"); err != nil {
-		return nil, unlessForbidden(err, unprocessable("Invalid space. Ensure that the space exists and you have access to it."))
+	} else if _, err := c.spaceFrom(b.Relationships.Space, develop); err != nil {
+		return nil, err
 	} else if err := c.enabled("space_scoped_private_broker_creation"); err != nil {
 		return nil, err
 	}

@@ -13,11 +13,10 @@ import (
 
 // networkRoutes are CF's policy server: who may talk to whom, app to app.
 func (s *Server) networkRoutes(t table) {
-	for _, prefix := range []string{"/networking/v1/external", "/networking/v0/external"} {
-		t.stream(http.MethodGet, prefix+"/policies", networkError((*call).listPolicies))
-		t.stream(http.MethodPost, prefix+"/policies", networkError((*call).addPolicies))
-		t.stream(http.MethodPost, prefix+"/policies/delete", networkError((*call).removePolicies))
-	}
+	const path = "/networking/v1/external/policies"
+	t.stream(http.MethodGet, path, networkError((*call).listPolicies))
+	t.stream(http.MethodPost, path, networkError((*call).addPolicies))
+	t.stream(http.MethodPost, path+"/delete", networkError((*call).removePolicies))
 }
 
 // networkError answers failures as the policy server does, in one word.
@@ -40,7 +39,6 @@ type policyEnd struct {
 		Start int `json:"start"`
 		End   int `json:"end"`
 	} `json:"ports,omitempty"`
-	Port int `json:"port,omitempty"` // of version 0
 }
 
 type policyBody struct {
@@ -78,11 +76,8 @@ func (c *call) readPolicies() ([]*cf.NetworkPolicy, error) {
 
 func (b policyBody) policy() (*cf.NetworkPolicy, error) {
 	p := &cf.NetworkPolicy{SourceGUID: b.Source.ID, DestinationGUID: b.Destination.ID, Protocol: b.Destination.Protocol}
-	switch {
-	case b.Destination.Ports != nil:
+	if b.Destination.Ports != nil {
 		p.StartPort, p.EndPort = b.Destination.Ports.Start, b.Destination.Ports.End
-	default:
-		p.StartPort, p.EndPort = b.Destination.Port, b.Destination.Port
 	}
 	bad := func(text string) (*cf.NetworkPolicy, error) { return nil, &refusal{400, 0, "", text} }
 	switch {

@@ -274,11 +274,8 @@ func (c *call) createSpace() (any, error) {
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
-	o, err := c.org(b.Relationships.Organization.guid(), true)
+	o, err := c.orgFrom(b.Relationships.Organization.guid())
 	if err != nil {
-		if cf.KindOf(err) == cf.Unknown && err.Error() == notFound("Organization").Error() {
-			err = unprocessable("Invalid organization. Ensure the organization exists and you have access to it.")
-		}
 		return nil, err
 	}
 	s := &cf.Space{OrgGUID: o.GUID}

@@ -46,7 +46,7 @@ func showQuota(c *call, q *cf.Quota) (obj, error) {
 	}
 	orgs, err := cf.List[cf.Organization](c.tx, cf.Query{Where: []cf.Cond{cf.Is("quota_guid", q.GUID)}})
 	for _, o := range orgs {
-		if c.admin() || len(c.orgs[o.GUID]) > 0 {
+		if c.seesOrg(o.GUID) {
 			users = append(users, o.GUID)
 		}
 	}
@@ -56,22 +56,49 @@ func showQuota(c *call, q *cf.Quota) (obj, error) {
 }
 
 var (
-	orgQuotaList   = listing[*cf.Quota]{filters: filters{"names": by("name")}, order: []string{"name"}, visible: orgQuotas, show: showQuota}
-	spaceQuotaList = listing[*cf.Quota]{filters: filters{"names": by("name"), "organization_guids": by("organization_guid")}, order: []string{"name"}, visible: spaceQuotas, show: showQuota}
+	orgQuotaList   = listing[*cf.Quota]{filters: filters{"names": by("name"), "organization_guids": quotasOf[cf.Organization]}, order: []string{"name"}, visible: orgQuotas, show: showQuota}
+	spaceQuotaList = listing[*cf.Quota]{filters: filters{"names": by("name"), "organization_guids": by("organization_guid"), "space_guids": quotasOf[cf.Space]}, order: []string{"name"}, visible: spaceQuotas, show: showQuota}
 )
+
+// quotasOf filters quotas by what has them.
+func quotasOf[T any, P interface {
+	*T
+	cf.Record
+}](c *call, q *cf.Query, values []string) error {
+	list, err := cf.List[T, P](c.tx, cf.Query{Where: []cf.Cond{cf.Is("guid", values...)}})
+	guids := []string{}
+	for _, r := range list {
+		if g, ok := r.Keys()["quota_guid"].(string); ok {
+			guids = append(guids, g)
+		}
+	}
+	q.Where = append(q.Where, cf.Is("guid", guids...))
+	return err
+}
 
 func orgQuotas(_ *call, q *cf.Query) error {
 	q.Where = append(q.Where, cf.Cond{Key: "organization_guid", Op: cf.Absent})
 	return nil
 }
 
+// spaceQuotas are seen by managers of the organization, and by whoever sees a
+// space that has them.
 func spaceQuotas(c *call, q *cf.Query) error {
-	if c.admin() {
-		q.Where = append(q.Where, cf.Cond{Key: "organization_guid", Op: cf.NotIn, Values: []any{""}}, cf.Cond{Key: "organization_guid", Op: cf.Greater, Values: []any{""}})
+	if c.auditor() {
+		q.Where = append(q.Where, cf.Cond{Key: "organization_guid", Op: cf.Greater, Values: []any{""}})
 		return nil
 	}
-	q.Where = append(q.Where, cf.Is("organization_guid", keysOf(c.orgs)...))
-	return nil
+	var of cf.Query
+	visibleSpaces(c, &of) // never fails
+	spaces, err := cf.List[cf.Space](c.tx, of)
+	guids := []string{}
+	for _, s := range spaces {
+		if s.QuotaGUID != "" {
+			guids = append(guids, s.QuotaGUID)
+		}
+	}
+	q.AnyOf = append(q.AnyOf, []cf.Cond{cf.Is("organization_guid", c.managed()...), cf.Is("guid", guids...)})
+	return err
 }
 
 func (s *Server) quotaRoutes(t table) {
@@ -148,7 +175,7 @@ func (c *call) createQuota(org bool) (any, error) {
 			return nil, err
 		}
 	} else {
-		o, err := c.org(b.Relationships.Organization.guid(), true)
+		o, err := c.orgFrom(b.Relationships.Organization.guid())
 		if err != nil {
 			return nil, err
 		}
@@ -199,14 +226,23 @@ func (c *call) quota(org, change bool) (*cf.Quota, error) {
 	if err != nil || (q.OrgGUID == "") != org {
 		return nil, hide(err, name)
 	}
-	if !org {
-		if _, err := c.org(q.OrgGUID, change); err != nil {
-			return nil, err
-		}
-	} else if change {
+	if org && change {
 		return q, c.only()
 	}
-	return q, nil
+	if org {
+		return q, nil
+	}
+	seen := cf.Query{Where: []cf.Cond{cf.Is("guid", q.GUID)}}
+	if err := spaceQuotas(c, &seen); err != nil {
+		return nil, err
+	}
+	if n, err := c.tx.Count(q, seen); err != nil || n == 0 {
+		return nil, hide(err, name)
+	}
+	if change {
+		_, err = c.org(q.OrgGUID, true)
+	}
+	return q, err
 }
 
 func (c *call) withQuota(org, change bool, f func(*call, *cf.Quota) (obj, error)) (any, error) {

@@ -153,10 +153,10 @@ func (c *call) createRole() (any, error) {
 	switch b.Type {
 	case cf.OrgUser, cf.OrgManager, cf.OrgBillingManager, cf.OrgAuditor:
 		r.SpaceGUID = ""
-		_, err = c.org(r.OrgGUID, true)
+		_, err = c.orgFrom(r.OrgGUID)
 	case cf.SpaceDeveloper, cf.SpaceManager, cf.SpaceAuditor, cf.SpaceSupporter:
 		r.OrgGUID = ""
-		s, err = c.space(r.SpaceGUID, manage, "Space")
+		s, err = c.spaceFrom(b.Relationships.Space, manage)
 	default:
 		err = unprocessable("Type must be one of the allowed types")
 	}
@@ -216,8 +216,8 @@ func (c *call) named(o one) (*cf.User, error) {
 		}
 		return u, nil
 	}
-	if open, err := c.flag("set_roles_by_username"); err != nil || !open && !c.admin() {
-		return nil, orForbidden(err)
+	if err := c.enabled("set_roles_by_username"); err != nil {
+		return nil, err
 	}
 	where := []cf.Cond{cf.Is("username", o.Data.Username)}
 	if o.Data.Origin != "" {

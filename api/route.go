@@ -147,10 +147,10 @@ func (c *call) createDomain() (any, error) {
 		if err := c.only(); err != nil {
 			return nil, err
 		}
-	} else if _, err := c.org(d.OrgGUID, true); err != nil {
+	} else if _, err := c.orgFrom(d.OrgGUID); err != nil {
 		return nil, err
-	} else if open, err := c.flag("private_domain_creation"); err != nil || !open && !c.admin() {
-		return nil, orForbidden(err)
+	} else if err := c.enabled("private_domain_creation"); err != nil {
+		return nil, err
 	}
 	if err := c.overlaps(d); err != nil {
 		return nil, err
@@ -322,7 +322,7 @@ func (s *Server) routeRoutes(t table) {
 	list(t, "/v3/routes", routeList)
 	t.post("/v3/routes", 201, (*call).createRoute)
 	t.get("/v3/routes/{guid}", withRoute(look, showRoute))
-	t.patch("/v3/routes/{guid}", withRoute(develop, (*call).updateRoute))
+	t.patch("/v3/routes/{guid}", withRoute(operate, (*call).updateRoute))
 	t.delete("/v3/routes/{guid}", 202, (*call).deleteRoute)
 	t.get("/v3/routes/{guid}/destinations", withRoute(look, (*call).showDestinations))
 	t.post("/v3/routes/{guid}/destinations", 200, withRoute(operate, func(c *call, r *cf.Route) (obj, error) { return c.mapRoute(r, false) }))
@@ -394,12 +394,12 @@ func (c *call) createRoute() (any, error) {
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
-	s, err := c.space(b.Relationships.Space.guid(), develop, "Space")
+	s, err := c.spaceFrom(b.Relationships.Space, operate)
 	if err != nil {
 		return nil, err
 	}
-	if open, err := c.flag("route_creation"); err != nil || !open && !c.admin() {
-		return nil, orForbidden(err)
+	if err := c.enabled("route_creation"); err != nil {
+		return nil, err
 	}
 	d, err := c.domainFor(b.Relationships.Domain.guid(), s)
 	if err != nil {
@@ -478,7 +478,7 @@ func (c *call) updateRoute(r *cf.Route) (obj, error) {
 }
 
 func (c *call) deleteRoute() (any, error) {
-	r, s, err := c.route(develop)
+	r, s, err := c.route(operate)
 	if err != nil {
 		return nil, err
 	}
@@ -496,7 +496,7 @@ func (c *call) dropRoute(r *cf.Route, s *cf.Space) error {
 }
 
 func (c *call) deleteUnmapped() (any, error) {
-	s, err := c.space(c.param("guid"), develop, "Space")
+	s, err := c.space(c.param("guid"), operate, "Space")
 	if err != nil {
 		return nil, err
 	}

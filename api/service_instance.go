@@ -272,9 +272,9 @@ func (c *call) createInstance() (any, error) {
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
-	s, err := c.space(b.Relationships.Space.guid(), develop, "Space")
+	s, err := c.spaceFrom(b.Relationships.Space, develop)
 	if err != nil {
-		return nil, unlessForbidden(err, unprocessable("Invalid space. Ensure that the space exists and you have access to it."))
+		return nil, err
 	}
 	if err := c.enabled("service_instance_creation"); err != nil {
 		return nil, err
