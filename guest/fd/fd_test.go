@@ -172,6 +172,9 @@ func TestOnlyPollablesCanBePolled(t *testing.T) {
 	if errno := table.OpenPoll(n, unsafe.Pointer(&desc), 1); errno != 0 {
 		t.Error(errno)
 	}
+	if errno := table.OpenPoll(n, unsafe.Pointer(&desc), 2); errno != syscall.EEXIST {
+		t.Errorf("a second time: %v", errno)
+	}
 	if p := g.Notifier_.current(); len(p) != 1 {
 		t.Errorf("%d registrations", len(p))
 	}

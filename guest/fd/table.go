@@ -255,7 +255,7 @@ func (t *Table) Numbers() []int {
 }
 
 // OpenPoll registers a pollDesc of the runtime on a number. EPERM for a file
-// that is always ready.
+// that is always ready, EEXIST for a number that has one.
 func (t *Table) OpenPoll(fd int, desc unsafe.Pointer, seq uintptr) syscall.Errno {
 	d := t.lookup(fd)
 	if d == nil || !d.take() {
@@ -268,6 +268,10 @@ func (t *Table) OpenPoll(fd int, desc unsafe.Pointer, seq uintptr) syscall.Errno
 	}
 	q := poll{desc, seq}
 	d.mu.Lock()
+	if len(d.polls) > 0 { // as EPOLL_CTL_ADD of what is there
+		d.mu.Unlock()
+		return syscall.EEXIST
+	}
 	d.polls = append(d.polls, q)
 	d.mu.Unlock()
 	n := p.Notifier()

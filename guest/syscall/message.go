@@ -107,9 +107,8 @@ func (s socketRef) sendControlled(messenger fd.Messenger, m *syscall.Msghdr, v v
 }
 
 func (s socketRef) isStream() bool {
-	var typ [4]byte
-	_, err := s.Option(syscall.SOL_SOCKET, syscall.SO_TYPE, typ[:])
-	return err == 0 && typ[0] == syscall.SOCK_STREAM
+	typ, err := s.number(syscall.SO_TYPE)
+	return err == 0 && typ == syscall.SOCK_STREAM
 }
 
 // sendsRights tells whether a message would pass descriptors: there is no other
@@ -179,7 +178,7 @@ func (s socketRef) receiveMessage(m *syscall.Msghdr, flags int) (int, syscall.Er
 	return n, 0
 }
 
-// addresses is room for a sender's address.
+// addresses is room for an address, or for the value of an option.
 var addresses = sync.Pool{New: func() any { return new([maxAddress]byte) }}
 
 // sendmmsg and recvmmsg stop at the first message that does not go; a timeout

@@ -113,11 +113,19 @@ func connect(c Call) (uintptr, syscall.Errno) {
 	if !s.wait(fd.Writable) {
 		return 0, syscall.EINPROGRESS // socket(7), SO_SNDTIMEO
 	}
-	var code [4]byte
-	if _, err := s.Option(syscall.SOL_SOCKET, syscall.SO_ERROR, code[:]); err != 0 {
+	code, err := s.number(syscall.SO_ERROR)
+	if err != 0 {
 		return 0, err
 	}
-	return 0, syscall.Errno(*(*int32)(unsafe.Pointer(&code)))
+	return 0, syscall.Errno(code)
+}
+
+// number reads an int option of the socket itself.
+func (s socketRef) number(name int) (int32, syscall.Errno) {
+	buf := addresses.Get().(*[maxAddress]byte) // what is passed to an interface would be allocated
+	defer addresses.Put(buf)
+	_, err := s.Option(syscall.SOL_SOCKET, name, buf[:4])
+	return *(*int32)(unsafe.Pointer(buf)), err
 }
 
 func listen(c Call) (uintptr, syscall.Errno) {
@@ -170,7 +178,8 @@ func (c *Call) putAddress(n int, name func([]byte) (int, syscall.Errno)) syscall
 	if *length < 0 {
 		return syscall.EINVAL
 	}
-	var buf [maxAddress]byte
+	buf := addresses.Get().(*[maxAddress]byte)
+	defer addresses.Put(buf)
 	full, err := name(buf[:])
 	if err != 0 {
 		return err
