@@ -13,8 +13,8 @@
 // A Network has no name: it lives while its file is open, in this process or in
 // one that got it passed, and is gone with the last, also after SIGKILL. Taps
 // live while a guest or its caller holds them. Forward owns one goroutine per
-// listener and two per connection, ended by closing the Forward. No locks but
-// the Forward's, which guards its open connections.
+// listener and two per connection, ForwardDatagrams one and one per client, ended
+// by closing them. No locks but theirs, which guard open connections.
 //
 // It refuses to guess: without root or without /dev/net/tun it says what to do.
 //

@@ -103,13 +103,33 @@ func (l *launch) wire(ports []publish) (err error) {
 	}
 	l.onClose(func() { l.spec.Tap.Close() })
 	for _, p := range ports {
-		f, err := l.net.Forward(p.host, netip.AddrPortFrom(guestNIC.Addr, p.guest))
-		if err != nil {
+		if err := l.forward(p); err != nil {
 			return err
 		}
-		l.onClose(func() { f.Close() })
-		l.ways = append(l.ways, f.Addr())
 	}
+	return nil
+}
+
+// way is a way in from the host.
+type way interface {
+	Addr() net.Addr
+	Close() error
+}
+
+func (l *launch) forward(p publish) error {
+	to := netip.AddrPortFrom(guestNIC.Addr, p.guest)
+	var f way
+	var err error
+	if p.udp {
+		f, err = l.net.ForwardDatagrams(p.host, to)
+	} else {
+		f, err = l.net.Forward(p.host, to)
+	}
+	if err != nil {
+		return err
+	}
+	l.onClose(func() { f.Close() })
+	l.ways = append(l.ways, f.Addr())
 	return nil
 }
 
@@ -195,12 +215,18 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 type publish struct {
 	host  string // address to listen on
 	guest uint16
+	udp   bool
 }
 
-// parsePublish reads HOST:GUEST, where HOST is a port on loopback or ADDRESS:PORT.
+// parsePublish reads HOST:GUEST, where HOST is a port on loopback or
+// ADDRESS:PORT, with /udp or /tcp behind it.
 func parsePublish(list []string) ([]publish, error) {
 	var ports []publish
 	for _, s := range list {
+		s, protocol, _ := strings.Cut(s, "/")
+		if protocol != "" && protocol != "tcp" && protocol != "udp" {
+			return nil, fmt.Errorf("-p %s/%s: want /tcp or /udp", s, protocol)
+		}
 		cut := strings.LastIndexByte(s, ':')
 		if cut < 0 {
 			return nil, fmt.Errorf("-p %s: want HOST:GUEST, for example 8080:8080", s)
@@ -217,7 +243,7 @@ func parsePublish(list []string) ([]publish, error) {
 		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
 			return nil, fmt.Errorf("-p %s: %q is no port of this host", s, host)
 		}
-		ports = append(ports, publish{host, uint16(guest)})
+		ports = append(ports, publish{host, uint16(guest), protocol == "udp"})
 	}
 	return ports, nil
 }

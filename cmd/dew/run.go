@@ -24,7 +24,7 @@ type runCmd struct {
 	Process  string   `default:"web" help:"Process type to start."`
 	Command  string   `short:"c" help:"Start command, in place of the process type's."`
 	Image    string   `help:"File-system image, with a bare ELF." type:"existingfile"`
-	Publish  []string `short:"p" placeholder:"HOST:GUEST" help:"Pass a TCP port of this host to the program."`
+	Publish  []string `short:"p" placeholder:"HOST:GUEST" help:"Pass a port of this host to the program; with /udp behind it datagrams."`
 	Env      []string `short:"e" placeholder:"K=V" sep:"none" help:"Set an environment variable."`
 	Memory   size     `short:"m" default:"256M" help:"Limit of memory, with K, M or G."`
 	CPUs     float64  `name:"cpus" help:"Limit of CPUs."`

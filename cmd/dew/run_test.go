@@ -16,14 +16,15 @@ import (
 
 func TestParsePublish(t *testing.T) {
 	for in, want := range map[string]publish{
-		"8080:80": {"127.0.0.1:8080", 80}, "0.0.0.0:1:2": {"0.0.0.0:1", 2}, "[::1]:5:6": {"[::1]:5", 6}, "0:9": {"127.0.0.1:0", 9},
+		"8080:80": {"127.0.0.1:8080", 80, false}, "0.0.0.0:1:2": {"0.0.0.0:1", 2, false}, "[::1]:5:6": {"[::1]:5", 6, false}, "0:9": {"127.0.0.1:0", 9, false},
+		"8053:53/udp": {"127.0.0.1:8053", 53, true}, "80:80/tcp": {"127.0.0.1:80", 80, false},
 	} {
 		got, err := parsePublish([]string{in})
 		if err != nil || got[0] != want {
 			t.Errorf("%s: %v, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"", "80", "80:", ":", "80:0", "80:65536", "x:80", "a:b:c", "70000:80"} {
+	for _, in := range []string{"", "80", "80:", ":", "80:0", "80:65536", "x:80", "a:b:c", "70000:80", "53:53/sctp"} {
 		if got, err := parsePublish([]string{in}); err == nil {
 			t.Errorf("%s: %v", in, got)
 		}
