@@ -7,6 +7,7 @@ import (
 
 	"github.com/dewpaas/dew/abi/control"
 	"github.com/dewpaas/dew/guest/host"
+	"github.com/dewpaas/dew/guest/kernel"
 )
 
 // answer serves one frame of the tender. Unknown kinds are answered Failed, so
@@ -135,7 +136,8 @@ var profile struct {
 }
 
 // startProfile arms the runtime's handler of SIGPROF; the signals themselves
-// come from the tender, so many a second to threads that run.
+// come from the process tender or from the ring-0 kernel, so many a second to
+// threads that run.
 func startProfile(f control.Frame) {
 	profile.mu.Lock()
 	defer profile.mu.Unlock()
@@ -148,6 +150,7 @@ func startProfile(f control.Frame) {
 		return
 	}
 	runtime.SetCPUProfileRate(int(control.U32(f.Payload)))
+	kernel.SampleEvery(1_000_000_000 / uint64(control.U32(f.Payload)))
 	profile.running, profile.samples, profile.done = true, nil, make(chan struct{})
 	host.GoSystem(collect)
 	reply(f.ID, nil)
@@ -177,6 +180,7 @@ func stopProfile(f control.Frame) {
 		fail(f.ID, "no CPU profile is being taken")
 		return
 	}
+	kernel.SampleEvery(0)
 	runtime.SetCPUProfileRate(0)
 	<-profile.done
 	profile.mu.Lock()

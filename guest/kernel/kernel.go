@@ -71,6 +71,7 @@ var (
 	cpus     [maxCPU]perCPU
 	clock    clockData
 	hasXSave uint64
+	sampling uint64 // ns of running time between samples for a CPU profile; 0: none; see SampleEvery
 )
 
 // now in nanoseconds since boot.
@@ -135,15 +136,18 @@ func (k *kernel) settle() {
 // only if it is picked again.
 func (k *kernel) reschedule() *thread.Thread {
 	c := here()
-	if t := c.running(); t.State == thread.Running {
+	t := c.running()
+	c.charge(t)
+	if t.State == thread.Running {
 		t.State = thread.Ready
 	}
 	choice := k.threads.Schedule(now(), c.id)
-	k.arm(c, choice.Timer)
 	c.idling = choice.Next == nil
 	if choice.Next == nil {
+		k.arm(c, choice.Timer)
 		return &c.idle
 	}
+	k.arm(c, c.sampleBy(choice.Timer))
 	if choice.More {
 		k.rouse(c)
 	}

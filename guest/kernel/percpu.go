@@ -34,6 +34,8 @@ type perCPU struct {
 	apic   uint32
 	id     uint64
 	armed  uint64 // ns the timer is set to; 0: off
+	since  uint64 // ns at which running time was last charged; 0: it is not
+	ran    uint64 // ns of running time since the last sample
 
 	idle   thread.Thread
 	tables cpu.Tables

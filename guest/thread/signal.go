@@ -32,6 +32,7 @@ const (
 	SIGCONT  = 18
 	SIGSTOP  = 19
 	SIGURG   = 23
+	SIGPROF  = 27
 	SIGWINCH = 28
 	SIGSYS   = 31
 )

@@ -40,7 +40,9 @@ func (m *machine) run(s *tender.Spec) (*instance, error) {
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	cmd.Stdout, cmd.Stderr = m.words, m.words
 	cmd.ExtraFiles = m.inherited
-	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	// A session of its own: the terminal's Ctrl-C is for the caller, who asks
+	// the program to end.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if m.jail != "" {
 		m.namespaces(cmd.SysProcAttr)
 	}

@@ -32,6 +32,7 @@ var stories = map[string]func(){
 	"hello":    func() { fmt.Println("hello", os.Args[2:], os.Getenv("GREETING"), runtime.NumCPU()) },
 	"echo":     echo,
 	"term":     term,
+	"spin":     spin,
 	"exit":     func() { os.Exit(42) },
 	"faults":   faults,
 	"schedule": schedule,
@@ -52,6 +53,21 @@ func term() {
 	signal.Notify(c, syscall.SIGTERM)
 	fmt.Println("ready")
 	fmt.Println(<-c)
+}
+
+// spin works until it is told to end; the loop has no call in which it could be preempted.
+func spin() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM)
+	fmt.Println("ready")
+	go hotLoop()
+	<-c
+}
+
+//go:noinline
+func hotLoop() {
+	for i := uint64(1); i != 0; i++ {
+	}
 }
 
 func faults() {
