@@ -145,7 +145,7 @@ func (c *call) createBroker() (any, error) {
 	if err := c.recordBroker("audit.service_broker.create", to); err != nil {
 		return nil, err
 	}
-	return c.fetchCatalog(to, "service_broker.catalog.synchronize", true)
+	return c.fetchCatalog(to, "service_broker.catalog.synchronize", broker.Fresh)
 }
 
 func (c *call) recordBroker(event string, b *cf.ServiceBroker) error {
@@ -157,12 +157,12 @@ func (c *call) recordBroker(event string, b *cf.ServiceBroker) error {
 }
 
 // fetchCatalog leaves reading the catalog to the worker.
-func (c *call) fetchCatalog(b *cf.ServiceBroker, operation string, fresh bool) (any, error) {
+func (c *call) fetchCatalog(b *cf.ServiceBroker, operation, what string) (any, error) {
 	j, err := c.begin(operation)
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.assignWork(&cf.ServiceWork{Verb: cf.FetchCatalog, BrokerGUID: b.GUID, Broker: *b, TargetGUID: b.GUID, JobGUID: j.GUID, Then: obj{"fresh": fresh}})
+	return nil, c.assignWork(&cf.ServiceWork{Verb: cf.FetchCatalog, BrokerGUID: b.GUID, Broker: *b, TargetGUID: b.GUID, JobGUID: j.GUID, Then: obj{what: true}})
 }
 
 // begin answers with a job that goes on.
@@ -207,17 +207,21 @@ func (c *call) updateBroker() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.tx.Save(to); err != nil {
-		return nil, taken(err, "Name must be unique")
-	}
 	if err := c.recordBroker("audit.service_broker.update", to); err != nil {
 		return nil, err
 	}
 	if !reread && b.Name == nil {
+		if err := c.tx.Save(to); err != nil {
+			return nil, err
+		}
 		return showBroker(c, to)
 	}
+	if other, err := cf.First[cf.ServiceBroker](c.tx, cf.Is("name", to.Name)); err != nil || other != nil && other.GUID != to.GUID {
+		return nil, orElse(err, unprocessable("Name must be unique"))
+	}
+	// What the broker becomes is kept once it has shown a catalog.
 	c.status = 202
-	return c.fetchCatalog(to, "service_broker.update", false)
+	return c.fetchCatalog(to, "service_broker.update", broker.Update)
 }
 
 func (c *call) deleteBroker() (any, error) {

@@ -37,7 +37,8 @@ func TestCF(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			// cf runs the CLI; both of its streams are looked at as stdout.
 			"cf": func(ts *testscript.TestScript, neg bool, args []string) {
-				err := ts.Exec(program, args...)
+				// One after the other is how people see them.
+				err := ts.Exec("sh", append([]string{"-c", `exec "$0" "$@" 2>&1`, program}, args...)...)
 				if (err != nil) != neg {
 					ts.Fatalf("cf %q: %v", args, err)
 				}

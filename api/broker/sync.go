@@ -25,8 +25,20 @@ func merge(i *cf.ServiceInstance, then map[string]any) error {
 	return nil
 }
 
-// takeCatalog fetches the catalog of a broker and makes the ledger like it. A
-// broker that was just made and has no usable catalog goes again.
+// What Then of a work that fetches a catalog may say: that the broker is new and
+// goes again without a usable catalog, or that the broker becomes what the work
+// says once it has one.
+const (
+	Fresh  = "fresh"
+	Update = "update"
+)
+
+func told(work *cf.ServiceWork, what string) bool {
+	on, _ := work.Then[what].(bool)
+	return on
+}
+
+// takeCatalog fetches the catalog of a broker and makes the ledger like it.
 func (w *Worker) takeCatalog(ctx context.Context, c *client, work *cf.ServiceWork) error {
 	catalog, err := c.catalog(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -41,11 +53,18 @@ func (w *Worker) takeCatalog(ctx context.Context, c *client, work *cf.ServiceWor
 		if err != nil {
 			return err
 		}
-		switch fresh, _ := work.Then["fresh"].(bool); {
+		switch {
 		case b == nil:
-		case said != nil && fresh:
+		case said != nil && told(work, Fresh):
 			err = tx.Delete(b)
 		case said == nil:
+			if told(work, Update) {
+				b.Name, b.URL, b.Username, b.Password = work.Broker.Name, work.Broker.URL, work.Broker.Username, work.Broker.Password
+				b.Labels, b.Annotations = work.Broker.Labels, work.Broker.Annotations
+				if err := tx.Save(b); err != nil {
+					return err
+				}
+			}
 			err = Synchronize(tx, b, catalog)
 		}
 		if err != nil {

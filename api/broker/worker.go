@@ -132,7 +132,7 @@ func (w *Worker) client(ctx context.Context, work *cf.ServiceWork) (*client, err
 	b := work.Broker
 	err := w.store.View(ctx, func(tx cf.Tx) error {
 		now, err := cf.First[cf.ServiceBroker](tx, cf.Is("guid", work.BrokerGUID))
-		if now != nil {
+		if now != nil && !told(work, Update) {
 			b = *now
 		}
 		return err
