@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"maps"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -272,7 +271,7 @@ func (c *Cell) Run(ctx context.Context) error {
 		stop()
 		all.Wait()
 	}()
-	packets, streams, err := c.listenNames()
+	packets, streams, err := c.network.ListenGateway(53) // where guests look for names
 	if err != nil {
 		return err
 	}
@@ -307,25 +306,6 @@ func (c *Cell) Run(ctx context.Context) error {
 		case <-c.wake:
 		}
 	}
-}
-
-// listenNames opens the sockets of the guests' name server. The address that
-// they know comes with each tap; the firewall lets nothing else of the network
-// be reached.
-func (c *Cell) listenNames() (packets net.PacketConn, streams net.Listener, err error) {
-	err = c.network.Within(func() (err error) {
-		if packets, err = net.ListenPacket("udp4", "0.0.0.0:53"); err != nil {
-			return err
-		}
-		if streams, err = net.Listen("tcp4", "0.0.0.0:53"); err != nil {
-			packets.Close()
-		}
-		return err
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("open the guests' name server: %w", err)
-	}
-	return packets, streams, nil
 }
 
 // converge compares what should run with what runs.
