@@ -98,3 +98,11 @@ type Usage struct {
 	DiskBytes   int64   `json:"disk_bytes"`
 	LogRate     int64   `json:"log_rate"` // bytes a second
 }
+
+// Restart asks the scheduler to end an instance, whose place is then filled
+// again; its guid is the instance's. The scheduler takes it away when that is
+// under way.
+type Restart struct{ Meta }
+
+func (*Restart) Noun() Noun { return "restarts" }
+func (*Restart) Keys() Keys { return Keys{} }
