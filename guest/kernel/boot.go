@@ -50,6 +50,7 @@ func (k *kernel) boot(info uint64) *thread.Thread {
 	k.clockOn(line)
 	record := k.readRecord()
 	k.devicesOn(line)
+	k.io.firstWord()
 	cpus[0].online = 1
 	k.startOthers(&machine, record.cpus)
 	k.vdsoOn()

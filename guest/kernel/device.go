@@ -165,6 +165,22 @@ func (k *kernel) interrupt(n uint64, t *thread.Thread) *thread.Thread {
 	return t
 }
 
+// firstWord marks on the timeline that the kernel is up. It comes before any code
+// of the program: from then on the tender knows that whatever ends the machine
+// may be the program's doing.
+func (d *devices) firstWord() {
+	const name = "kernel"
+	if d.consoles == 0 {
+		return
+	}
+	var frame [control.HeaderSize + 8 + len(name)]byte
+	frame[0] = byte(control.Mark)
+	frame[8] = 8 + byte(len(name))
+	*(*uint64)(unsafe.Pointer(&frame[control.HeaderSize])) = now()
+	copy(frame[control.HeaderSize+8:], name)
+	d.console[consoleControl].Write(uintptr(unsafe.Pointer(&frame)), uint64(len(frame)))
+}
+
 // lastWords tells the tender the exit status and waits until the consoles have
 // taken everything, or until that takes too long.
 func (d *devices) lastWords(status uint32) {

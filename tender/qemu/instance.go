@@ -130,8 +130,13 @@ func (i *instance) judge(p *os.ProcessState) tender.Exit {
 		e.Reason, e.Signal = tender.OutOfMemory, syscall.SIGKILL
 	case p.ExitCode() == 2*verdictForbidden+1:
 		e.Reason, e.Signal = tender.Forbidden, syscall.SIGSYS
-	default:
+	case p.ExitCode() == 1 && len(i.link.Marks()) == 0:
 		e.Reason, e.Detail = tender.HostFailed, "QEMU: "+p.String()+": "+i.lastWords()
+	default:
+		// QEMU itself ends with 1, before the guest's kernel is up. Anything
+		// else is what a guest in ring 0 can choose: it has no verdict of ours
+		// to give, so it has crashed.
+		e.Reason, e.Signal, e.Detail = tender.Crashed, syscall.SIGABRT, "QEMU: "+p.String()+": "+i.lastWords()
 	}
 	return e
 }

@@ -88,7 +88,7 @@ func (t *Tender) Reap(dead func(name string) bool) error {
 const (
 	DefaultMemory = 256 << 20
 	leastMemory   = 16 << 20
-	ownMemory     = 80 << 20
+	OwnMemory     = 80 << 20
 )
 
 // Start implements tender.Tender.
@@ -124,11 +124,11 @@ func (t *Tender) Start(ctx context.Context, s *tender.Spec) (tender.Instance, er
 func complete(s *tender.Spec) error {
 	b := &s.Boot
 	if l := s.Limits.Memory; l != 0 {
-		if l < ownMemory+leastMemory {
-			return fmt.Errorf("instance %s: a memory limit of %d bytes. Remedy: at least %d, or the process tender", s.Name, l, ownMemory+leastMemory)
+		if l < OwnMemory+leastMemory {
+			return fmt.Errorf("instance %s: a memory limit of %d bytes. Remedy: at least %d, or the process tender", s.Name, l, OwnMemory+leastMemory)
 		}
-		if b.MemoryLimit == 0 || b.MemoryLimit > l-ownMemory {
-			b.MemoryLimit = l - ownMemory
+		if b.MemoryLimit == 0 || b.MemoryLimit > l-OwnMemory {
+			b.MemoryLimit = l - OwnMemory
 		}
 	}
 	if b.MemoryLimit == 0 {
