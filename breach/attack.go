@@ -18,6 +18,8 @@ type Row struct {
 	// NoBaseline leaves the attack out of the comparison, because there is
 	// nothing of the kind in a container.
 	NoBaseline bool
+	// Alone keeps other attacks away, from an attack that is about shares.
+	Alone bool
 }
 
 // Kind of tender.

@@ -9,7 +9,7 @@ import (
 
 // Catalogue is every attack.
 func Catalogue() []Attack {
-	return slices.Concat(files(), neighbours(), privileges(), resources(), controls(), persistence())
+	return slices.Concat(files(), neighbours(), privileges(), resources(), controls(), persistence(), machine())
 }
 
 // sealed is an attack by system calls, which only a process tender's guest has.
@@ -98,7 +98,10 @@ func resources() []Attack {
 		both("take-memory", Resources, "more memory than its limit", memoryLimit(), took(memory, 150), "take-memory 160"),
 		sealed("take-threads", Resources, "more threads than its limit", threadLimit(), took(threads, 150), "take-threads 200"),
 		sealed("take-descriptors", Resources, "hundreds of descriptors", jail(), took(descriptors, 500), "take-descriptors 600"),
-		both("take-cpu", Resources, "more CPU time than its quota", cpuLimit(), spent(.1), "spin"),
+		{Name: "take-cpu", Class: Resources, Goal: "more CPU time than its quota", Rows: []Row{
+			{Tender: Process, Guard: cpuLimit(), Steps: []string{"spin"}, Witness: spent(.03), Alone: true},
+			{Tender: QEMU, Guard: cpuLimit(), Steps: []string{"spin"}, Witness: spent(.08), Alone: true},
+		}},
 		alone(both("unkillable", Resources, "it goes on when it is told to end", killing(), outlived(), "deaf")),
 		alone(both("flood-log", Resources, "the host keeps more log than it reads", pipe(), piled(), "flood-console 4")),
 	}
@@ -130,5 +133,31 @@ func persistence() []Attack {
 	return []Attack{
 		sealed("leave-file", Persist, "a file is there again at the next start", transience(), stolen(leftBehind), "find {where}"),
 		sealed("replace-program", Persist, "the next start runs another program", jail(), changed(programPath, programFile), "replace {program} {token}"),
+	}
+}
+
+// ring0 is an attack by the instructions of a kernel.
+func ring0(name string, class Class, goal string, g Guard, w Witness, steps ...string) Attack {
+	return Attack{Name: name, Class: class, Goal: goal, Rows: []Row{{Tender: QEMU, Guard: g, Steps: steps, Witness: w}}}
+}
+
+func machine() []Attack {
+	const out = "QEMU is led out of the guest's memory, or ends"
+	const circle = "QEMU goes in a circle, or ends"
+	lie := func(name, goal string) Attack {
+		return ring0("ring-"+name, Machine, goal, boundsChecks(), deceived(), "lie-in-the-ring "+name)
+	}
+	return []Attack{
+		ring0("read-firmware", Machine, "files of QEMU's configuration device", fewDevices(firmwareFile), stolen(), "read-firmware"),
+		ring0("write-ports", Machine, "bytes in a file of the host, by port I/O", fewDevices(secondSerial), changed((*scene).serialPath, serialFile), "write-ports {token}"),
+		ring0("scan-pci", Machine, "memory of the host that a card shows, by PCI configuration", fewDevices(sharedCard), stolen(cardMemory), "scan-pci"),
+		ring0("scan-beyond", Machine, "the same by looking at every address, with page tables of its own", fewDevices(sharedCard), stolen(cardMemory, machineSize), "scan-beyond {ram}"),
+		ring0("scan-memory", Machine, "what others have left in its memory", ownMemory(), stolen(usedMemory, machineSize), "scan-memory {ram}"),
+		ring0("leave-memory", Persist, "what it has left in memory is there at the next start", ownMemory(), stolen(filledMemory, machineSize), "scan-memory {ram}"),
+		ring0("triple-fault", Persist, "the machine starts again by itself", noReset(), rebooted(), "triple-fault"),
+		ring0("monopolize", Resources, "it goes on when it is told to end, with interrupts off on every CPU", killing(), outlived(), "monopolize"),
+		ring0("forge-status", Control, "the host is blamed for its end", judgement(), blamed(), "forge-status 0"),
+		lie("address", out), lie("length", out), lie("head", out), lie("next", out), lie("device", "QEMU writes into its own device's registers, or ends"),
+		lie("tables", out), lie("index", out), lie("loop", circle), lie("nested", circle),
 	}
 }

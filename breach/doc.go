@@ -16,8 +16,10 @@
 // makes and to processes that it starts; floods are bounded.
 //
 // A Suite owns a room: one thread in namespaces of its own, on which guests
-// are started and targets are made. Each scene, one run of one attack, has a
-// goroutine that reads what its attacker says. Close ends all of it. There are
+// are started and targets are made. Run has a few attacks under way at a time,
+// each on a goroutine of its own. Each scene, one run of one attack, has one
+// goroutine that reads what its attacker says and one that waits for its end.
+// Close ends all of it. There are
 // no locks but the one around that text.
 //
 // It refuses to start without root. Attacks that need QEMU are skipped where

@@ -73,7 +73,7 @@ type Outcome struct {
 }
 
 // attackTime bounds one run.
-const attackTime = 20 * time.Second
+const attackTime = 40 * time.Second
 
 func (u *Suite) newScene(row *Row, st stand) (*scene, error) {
 	token := make([]byte, 12)

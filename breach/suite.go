@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -99,21 +100,46 @@ func (u *Suite) Close() error {
 	return os.RemoveAll(u.dir)
 }
 
+// atOnce is how many attacks are made at the same time: they mostly wait.
+const atOnce = 4
+
 // Run makes every attack of the list behind every kind of tender, first
-// behind its guard and then without, and tells each result as it comes.
+// behind its guard and then without, several at a time. It tells the results
+// one by one, in the order of the list.
 func (u *Suite) Run(ctx context.Context, attacks []Attack, tell func(Result)) error {
+	turn := make(chan struct{}, atOnce)
+	var results []chan Result
+	var crowd sync.WaitGroup
+	var later []func()
 	for _, a := range attacks {
 		for _, row := range a.Rows {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
 			if row.Tender == QEMU && u.qemu == nil {
 				continue
 			}
-			tell(u.judge(ctx, &a, &row))
+			result := make(chan Result, 1)
+			results = append(results, result)
+			do := func() { result <- u.judge(ctx, &a, &row) }
+			if row.Alone {
+				later = append(later, do)
+				continue
+			}
+			crowd.Go(func() {
+				turn <- struct{}{}
+				defer func() { <-turn }()
+				do()
+			})
 		}
 	}
-	return nil
+	go func() {
+		crowd.Wait()
+		for _, do := range later {
+			do()
+		}
+	}()
+	for _, r := range results {
+		tell(<-r)
+	}
+	return ctx.Err()
 }
 
 // HasQEMU tells whether attacks can be made in QEMU here.
@@ -122,6 +148,10 @@ func (u *Suite) HasQEMU() bool { return u.qemu != nil }
 // judge makes one attack in all its runs.
 func (u *Suite) judge(ctx context.Context, a *Attack, row *Row) (r Result) {
 	r = Result{Name: a.Name, Tender: row.Tender, Class: a.Class, Goal: a.Goal, Guard: row.Guard.Name}
+	if err := ctx.Err(); err != nil {
+		r.Error = err.Error()
+		return r
+	}
 	begun := time.Now()
 	defer func() { r.Elapsed = time.Since(begun).Milliseconds() }()
 	on, err := u.run(ctx, row, func(*scene) {})

@@ -1,4 +1,3 @@
 package main
 
 func frameSteps() map[string]step { return nil }
-func metalSteps() map[string]step { return nil }
