@@ -152,6 +152,10 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 	target := r.URL.EscapedPath()
 	host = hostKey(nil, host)
 	x.pool = b.srv.table.lookup(host, []byte(target))
+	if x.pool == nil && b.srv.ours(host) {
+		b.srv.cfg.House.ServeHTTP(w, r)
+		return
+	}
 	if x.pool == nil {
 		x.fail(w, 404, "unknown_route", "404 Not Found: Requested route ('"+string(host)+"') does not exist.")
 		return

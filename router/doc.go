@@ -10,7 +10,7 @@
 // rewrite.go writes the head that the app gets, stream.go moves bodies,
 // tunnel.go takes over after 101. HTTP/2 clients, and clients whose app wants
 // HTTP/2, go through net/http instead (bridge.go), with the same table,
-// balancing and headers.
+// balancing and headers; so do requests for the house itself (Config.House).
 //
 // Goroutines: one per client connection; one more while a request body that
 // did not come with its head is sent, and one more per tunnel; one reaper,

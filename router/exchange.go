@@ -109,6 +109,11 @@ func (x *exchange) serve(head []byte) next {
 	}
 	x.host = hostKey(x.host, q.Host)
 	p := c.srv.table.lookup(x.host, q.Target)
+	if p == nil && c.srv.ours(x.host) {
+		c.r -= x.headLen
+		c.srv.handOver(c)
+		return thenNothing
+	}
 	if p == nil {
 		return x.unknownRoute()
 	}

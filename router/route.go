@@ -59,7 +59,8 @@ func (k Key) normal() Key {
 	return k
 }
 
-func (r *Route) check() error {
+// Check refuses what the table would refuse.
+func (r *Route) Check() error {
 	if r.Host == "" || strings.ContainsAny(r.Host, "/ :") || strings.LastIndexByte(r.Host, '*') > 0 {
 		return fmt.Errorf("route %q: illegal host", r.Host)
 	}

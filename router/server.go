@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,11 @@ import (
 type Config struct {
 	Table *Table // required
 	Dial  Dial   // net.Dialer
+
+	// House answers what comes for hosts that no route names and Ours, which gets
+	// them in lower case and without a port, claims. nil: none.
+	House http.Handler
+	Ours  func(host string) bool
 
 	AccessLog AccessLog // none
 	TLS       *tls.Config
@@ -101,6 +107,11 @@ func New(cfg Config) *Server {
 	s.bridge = newBridge(s)
 	go s.reaper.run(s.stop, s.look)
 	return s
+}
+
+// ours tells whether a host without a route is the house's own.
+func (s *Server) ours(host []byte) bool {
+	return s.cfg.House != nil && s.cfg.Ours(string(host))
 }
 
 // look is the reaper's round through clients and idle app connections.

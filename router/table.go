@@ -51,7 +51,7 @@ func NewTable() *Table {
 // done. A change with one bad route is refused as a whole.
 func (t *Table) Apply(c Change) error {
 	for i := range c.Put {
-		if err := c.Put[i].check(); err != nil {
+		if err := c.Put[i].Check(); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,275 @@
+package feed
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/router"
+)
+
+// poll is how old the table may become when no hint comes.
+const poll = 5 * time.Second
+
+// Feed reads the ledger for one router.
+type Feed struct {
+	store cf.Store
+	table *router.Table
+	log   *slog.Logger
+	wake  chan struct{}
+
+	told    map[router.Key]router.Route // what the router has; nil: nothing yet
+	domains atomic.Pointer[[]string]
+
+	mu      sync.Mutex // guards who waits for the ledger to be told
+	asking  []chan struct{}
+	telling []chan struct{} // as soon as what Next returned last is applied
+}
+
+var _ router.Feed = (*Feed)(nil)
+
+// New makes a feed for the router that has this table.
+func New(store cf.Store, table *router.Table, log *slog.Logger) *Feed {
+	return &Feed{store: store, table: table, log: log, wake: make(chan struct{}, 1)}
+}
+
+// Concerns are the nouns whose changes a Feed should be woken for.
+func Concerns() []cf.Noun {
+	return []cf.Noun{"routes", "destinations", "domains", "apps", "placements", "reports"}
+}
+
+// Wake makes the feed look at the ledger now. It never blocks.
+func (f *Feed) Wake() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Sync returns when the router's table is as the ledger says now, or with ctx.
+func (f *Feed) Sync(ctx context.Context) error {
+	done := make(chan struct{})
+	f.mu.Lock()
+	f.asking = append(f.asking, done)
+	f.mu.Unlock()
+	f.Wake()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Drained returns when the router sends nothing more to an instance that the
+// ledger does not route to any more, and what was under way is answered.
+func (f *Feed) Drained(ctx context.Context, instance string) error {
+	if err := f.Sync(ctx); err != nil {
+		return fmt.Errorf("the router does not follow: %w", err)
+	}
+	return f.table.Drained(ctx, instance)
+}
+
+// Foreign tells whether a host is below a domain of the platform: without a
+// route it is nobody's, and not the platform's own.
+func (f *Feed) Foreign(host string) bool {
+	domains := f.domains.Load()
+	if domains == nil {
+		return false
+	}
+	return slices.ContainsFunc(*domains, func(d string) bool { return strings.HasSuffix(host, "."+d) })
+}
+
+// Next implements router.Feed.
+func (f *Feed) Next(ctx context.Context) (router.Change, error) {
+	f.applied()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for first := f.told == nil; ; first = false {
+		if !first {
+			select {
+			case <-ctx.Done():
+				return router.Change{}, ctx.Err()
+			case <-f.wake:
+			case <-tick.C:
+			}
+		}
+		f.mu.Lock()
+		asking := f.asking
+		f.asking = nil
+		f.mu.Unlock()
+		routes, err := f.read(ctx)
+		if err != nil {
+			f.mu.Lock()
+			f.asking = append(asking, f.asking...)
+			f.mu.Unlock()
+			f.told = nil // the next change is whole
+			return router.Change{}, err
+		}
+		c := difference(f.told, routes)
+		whole := f.told == nil
+		f.told = routes
+		f.mu.Lock()
+		f.telling = append(f.telling, asking...)
+		f.mu.Unlock()
+		if whole || len(c.Put) > 0 || len(c.Drop) > 0 {
+			c.Full = whole
+			return c, nil
+		}
+		f.applied()
+	}
+}
+
+// applied lets those go on who waited for what is now in the table.
+func (f *Feed) applied() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, done := range f.telling {
+		close(done)
+	}
+	f.telling = nil
+}
+
+func difference(old, now map[router.Key]router.Route) (c router.Change) {
+	for k, r := range now {
+		if before, ok := old[k]; !ok || !reflect.DeepEqual(before, r) {
+			c.Put = append(c.Put, r)
+		}
+	}
+	for k := range old {
+		if _, ok := now[k]; !ok {
+			c.Drop = append(c.Drop, k)
+		}
+	}
+	return c
+}
+
+// read makes the whole table of one state of the ledger.
+func (f *Feed) read(ctx context.Context) (map[router.Key]router.Route, error) {
+	table := map[router.Key]router.Route{}
+	err := f.store.View(ctx, func(tx cf.Tx) error {
+		clear(table)
+		ready, err := readReady(tx)
+		if err != nil {
+			return err
+		}
+		domains, err := f.readDomains(tx)
+		if err != nil {
+			return err
+		}
+		to, err := cf.List[cf.Destination](tx, cf.Query{Order: []cf.Order{{Key: "created_at"}}})
+		if err != nil {
+			return err
+		}
+		byRoute := map[string][]*cf.Destination{}
+		for _, d := range to {
+			byRoute[d.RouteGUID] = append(byRoute[d.RouteGUID], d)
+		}
+		routes, err := cf.List[cf.Route](tx, cf.Query{})
+		for _, r := range routes {
+			d := domains[r.DomainGUID]
+			if d == nil || d.Internal || len(byRoute[r.GUID]) == 0 {
+				continue // nobody comes in by it: the host is unknown
+			}
+			f.add(table, row(r, d, byRoute[r.GUID], ready))
+		}
+		return err
+	})
+	return table, err
+}
+
+// add keeps a row that the router would take.
+func (f *Feed) add(table map[router.Key]router.Route, r router.Route) {
+	if err := r.Check(); err != nil {
+		f.log.Error("feed: a route is left out", "err", err)
+		return
+	}
+	table[r.Key] = r
+}
+
+func (f *Feed) readDomains(tx cf.Tx) (map[string]*cf.Domain, error) {
+	list, err := cf.List[cf.Domain](tx, cf.Query{})
+	byGUID := map[string]*cf.Domain{}
+	names := []string{}
+	for _, d := range list {
+		byGUID[d.GUID] = d
+		if !d.Internal {
+			names = append(names, strings.ToLower(d.Name))
+		}
+	}
+	if err == nil {
+		f.domains.Store(&names)
+	}
+	return byGUID, err
+}
+
+// instance is one that takes requests.
+type instance struct {
+	*cf.Placement
+	address string
+}
+
+// readReady reads them by app, in a stable order.
+func readReady(tx cf.Tx) (map[string][]instance, error) {
+	reports, err := cf.List[cf.Report](tx, cf.Query{Where: []cf.Cond{cf.Is("state", cf.InstanceRunning)}})
+	if err != nil {
+		return nil, err
+	}
+	address := map[string]string{}
+	for _, r := range reports {
+		if r.Routable && r.Address != "" {
+			address[r.GUID] = r.Address
+		}
+	}
+	list, err := cf.List[cf.Placement](tx, cf.Query{})
+	ready := map[string][]instance{}
+	for _, p := range list {
+		if a := address[p.GUID]; a != "" && !p.Stopping && p.TaskGUID == "" {
+			ready[p.AppGUID] = append(ready[p.AppGUID], instance{p, a})
+		}
+	}
+	for _, l := range ready {
+		slices.SortFunc(l, func(a, b instance) int { return cmp.Or(cmp.Compare(a.Index, b.Index), strings.Compare(a.GUID, b.GUID)) })
+	}
+	return ready, err
+}
+
+// row is a route with the instances that it leads to.
+func row(r *cf.Route, d *cf.Domain, to []*cf.Destination, ready map[string][]instance) router.Route {
+	host := d.Name
+	if r.Host != "" {
+		host = r.Host + "." + d.Name
+	}
+	n := router.Route{Key: router.Key{Host: strings.ToLower(host), Path: strings.TrimRight(r.Path, "/")}, LoadBalancing: router.Balancing(r.Options["loadbalancing"])}
+	for _, d := range to {
+		port := d.Port
+		if port == 0 {
+			port = cf.AppPort
+		}
+		protocol := router.HTTP1
+		if d.Protocol == "http2" {
+			protocol = router.HTTP2
+		}
+		for _, i := range ready[d.AppGUID] {
+			if i.Type != d.ProcessType {
+				continue
+			}
+			e := router.Endpoint{Instance: i.GUID, Index: i.Index, App: i.AppGUID, Process: i.ProcessGUID, Protocol: protocol,
+				Address: net.JoinHostPort(i.address, strconv.Itoa(port))}
+			if !slices.Contains(n.Endpoints, e) {
+				n.Endpoints = append(n.Endpoints, e)
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,49 @@
+package router
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestHouseAnswersWhereNoRouteDoes: on one connection, in any order, and with
+// bodies that came with their heads and bodies that did not.
+func TestHouseAnswersWhereNoRouteDoes(t *testing.T) {
+	house := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		ip, _, _ := net.SplitHostPort(r.RemoteAddr)
+		fmt.Fprintf(w, "house %s %s %d from %s", r.Method, r.URL, len(b), ip)
+	})
+	l := newLab(t, func(c *Config) {
+		c.House, c.Ours = house, func(host string) bool { return !strings.HasSuffix(host, ".apps.test") }
+	})
+	app := goApp(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "app") })
+	l.apply(Change{Put: []Route{{Key: Key{Host: "one.apps.test"}, Endpoints: []Endpoint{{Instance: "i", Address: app}}}}})
+	client := &http.Client{Transport: &http.Transport{Proxy: nil, MaxConnsPerHost: 1}}
+	for _, c := range []struct{ host, method, body, want string }{
+		{"api.test", "GET", "", "house GET /v3 0 from 127.0.0.1"},
+		{"one.apps.test", "GET", "", "app"},
+		{"API.test:8080", "POST", "small", "house POST /v3 5 from 127.0.0.1"},
+		{"api.test", "PUT", strings.Repeat("x", 1<<20), "house PUT /v3 1048576 from 127.0.0.1"},
+		{"two.apps.test", "GET", "", "404 Not Found: Requested route ('two.apps.test') does not exist.\n"},
+		{"one.apps.test", "GET", "", "app"},
+	} {
+		q, err := http.NewRequest(c.method, "http://"+l.addr+"/v3", strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Host = c.host
+		a, err := client.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(a.Body)
+		a.Body.Close()
+		if err != nil || string(b) != c.want {
+			t.Errorf("%s %s: %q, %v; want %q", c.method, c.host, b, err, c.want)
+		}
+	}
+}
