@@ -1,6 +1,8 @@
 package api
 
 import (
+	"strings"
+
 	"github.com/dewpaas/dew/cf"
 )
 
@@ -202,6 +204,44 @@ func (c *call) enabled(flag string) error {
 	return err
 }
 
+// note records what happened to a record, named after its noun: most changes
+// need no more words.
+func (c *call) note(r cf.Record, verb string) error {
+	keys := r.Keys()
+	kind := strings.TrimSuffix(string(r.Noun()), "s")
+	if q, ok := r.(*cf.Quota); ok {
+		kind = "organization_quota"
+		if q.OrgGUID != "" {
+			kind = "space_quota"
+		}
+	}
+	name, _ := keys["name"].(string)
+	if user, ok := r.(*cf.User); ok {
+		name = user.Username
+	}
+	target := cf.Actor{GUID: r.Base().GUID, Type: kind, Name: name}
+	e := &cf.AuditEvent{Type: "audit." + kind + "." + verb, Target: target, Actor: c.actor()}
+	e.OrgGUID, _ = keys["organization_guid"].(string)
+	if e.SpaceGUID, _ = keys["space_guid"].(string); e.SpaceGUID != "" {
+		return c.recordIn(e.SpaceGUID, e.Type, target, nil)
+	}
+	switch r := r.(type) {
+	case *cf.Organization:
+		e.OrgGUID = r.GUID
+	case *cf.Space:
+		e.SpaceGUID = r.GUID
+	}
+	return c.tx.Insert(e)
+}
+
+func (c *call) actor() cf.Actor {
+	a := cf.Actor{GUID: c.id.GUID, Type: "user", Name: c.id.Name}
+	if c.id.Client {
+		a.Type = "client"
+	}
+	return a
+}
+
 // recordIn is record for a thing that lives in a space.
 func (c *call) recordIn(space, event string, target cf.Actor, data map[string]any) error {
 	s, err := cf.Get[cf.Space](c.tx, space)
@@ -213,10 +253,7 @@ func (c *call) recordIn(space, event string, target cf.Actor, data map[string]an
 
 // record writes what happened to the audit log, with the change itself.
 func (c *call) record(event string, target cf.Actor, s *cf.Space, data map[string]any) error {
-	e := &cf.AuditEvent{Type: event, Target: target, Data: data, Actor: cf.Actor{GUID: c.id.GUID, Type: "user", Name: c.id.Name}}
-	if c.id.Client {
-		e.Actor.Type = "client"
-	}
+	e := &cf.AuditEvent{Type: event, Target: target, Data: data, Actor: c.actor()}
 	if s != nil {
 		e.SpaceGUID, e.OrgGUID = s.GUID, s.OrgGUID
 	}

@@ -387,6 +387,9 @@ func (c *call) setFeature(a *cf.App) (obj, error) {
 	if err := c.tx.Save(a); err != nil {
 		return nil, err
 	}
+	if err := c.recordApp("audit.app.update", a, obj{"request": obj{"features": obj{name: *b.Enabled}}}); err != nil {
+		return nil, err
+	}
 	return showFeature(a, name)
 }
 

@@ -365,6 +365,9 @@ func relabel[P cf.Record](show func(*call, P) (obj, error)) func(*call, P) (obj,
 		if err := c.tx.Save(r); err != nil {
 			return nil, err
 		}
+		if err := c.note(r, "update"); err != nil {
+			return nil, err
+		}
 		return show(c, r)
 	}
 }

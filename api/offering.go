@@ -376,7 +376,7 @@ func (c *call) deletePlan() (any, error) {
 		}
 		return nil, err
 	}
-	return nil, nil
+	return nil, c.note(p, "delete")
 }
 
 func inUse(what, of string) error {

@@ -169,8 +169,7 @@ func (c *call) createOrg() (any, error) {
 	if err := c.makeManager(o); err != nil {
 		return nil, err
 	}
-	if err := c.tx.Insert(&cf.AuditEvent{Type: "audit.organization.create", OrgGUID: o.GUID, Target: cf.Actor{GUID: o.GUID, Type: "organization", Name: o.Name},
-		Actor: cf.Actor{GUID: c.id.GUID, Type: "user", Name: c.id.Name}}); err != nil {
+	if err := c.note(o, "create"); err != nil {
 		return nil, err
 	}
 	return showOrg(c, o)
@@ -207,6 +206,9 @@ func (c *call) updateOrg(o *cf.Organization) (obj, error) {
 	}
 	if err := c.tx.Save(o); err != nil {
 		return nil, taken(err, "Organization name '%s' is already taken.", o.Name)
+	}
+	if err := c.note(o, "update"); err != nil {
+		return nil, err
 	}
 	return showOrg(c, o)
 }
@@ -313,6 +315,9 @@ func (c *call) updateSpace(s *cf.Space) (obj, error) {
 	}
 	if err := c.tx.Save(s); err != nil {
 		return nil, taken(err, "Name must be unique per organization")
+	}
+	if err := c.note(s, "update"); err != nil {
+		return nil, err
 	}
 	return showSpace(c, s)
 }

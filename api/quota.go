@@ -190,6 +190,9 @@ func (c *call) createQuota(org bool) (any, error) {
 	if err := c.assign(q, b.Relationships.Organizations, b.Relationships.Spaces); err != nil {
 		return nil, err
 	}
+	if err := c.note(q, "create"); err != nil {
+		return nil, err
+	}
 	return showQuota(c, q)
 }
 
@@ -264,6 +267,9 @@ func (c *call) updateQuota(q *cf.Quota) (obj, error) {
 	if err := c.tx.Save(q); err != nil {
 		return nil, taken(err, "Quota '%s' already exists.", q.Name)
 	}
+	if err := c.note(q, "update"); err != nil {
+		return nil, err
+	}
 	return showQuota(c, q)
 }
 
@@ -278,6 +284,9 @@ func (c *call) deleteQuota(org bool) (any, error) {
 		}
 		return nil, err
 	}
+	if err := c.note(q, "delete"); err != nil {
+		return nil, err
+	}
 	return c.done("quota.delete")
 }
 
@@ -290,6 +299,9 @@ func (c *call) giveOrgQuota() (any, error) {
 	if err == nil {
 		err = c.assign(q, m, many{})
 	}
+	if err == nil {
+		err = c.note(q, "apply")
+	}
 	return m, err
 }
 
@@ -301,6 +313,9 @@ func (c *call) giveSpaceQuota() (any, error) {
 	}
 	if err == nil {
 		err = c.assign(q, many{}, m)
+	}
+	if err == nil {
+		err = c.note(q, "apply")
 	}
 	return m, err
 }
@@ -315,5 +330,8 @@ func (c *call) takeSpaceQuota() (any, error) {
 		return nil, hide(err, "Space")
 	}
 	s.QuotaGUID = ""
-	return nil, c.tx.Save(s)
+	if err := c.tx.Save(s); err != nil {
+		return nil, err
+	}
+	return nil, c.note(q, "remove")
 }

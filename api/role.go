@@ -97,6 +97,9 @@ func (s *Server) roleRoutes(t table) {
 		if err := c.tx.Delete(u); err != nil {
 			return nil, err
 		}
+		if err := c.note(u, "delete"); err != nil {
+			return nil, err
+		}
 		return c.done("user.delete")
 	})
 }
@@ -129,6 +132,9 @@ func (c *call) createUser() (any, error) {
 	}
 	if err := c.tx.Insert(u); err != nil {
 		return nil, taken(err, "User with guid '%s' already exists.", b.GUID)
+	}
+	if err := c.note(u, "create"); err != nil {
+		return nil, err
 	}
 	return showUser(c, u)
 }
@@ -174,11 +180,18 @@ func (c *call) createRole() (any, error) {
 	if err := c.tx.Insert(r); err != nil {
 		return nil, taken(err, "User '%s' already has '%s' role%s.", u.Username, r.Type, c.where(s, r.OrgGUID))
 	}
-	verb := "audit.user." + r.Type + "_add"
-	if err := c.record(verb, cf.Actor{GUID: u.GUID, Type: "user", Name: u.Username}, s, nil); err != nil {
+	if err := c.recordRole(r, "_add", u.Username, s); err != nil {
 		return nil, err
 	}
 	return showRole(c, r)
+}
+
+func (c *call) recordRole(r *cf.Role, verb, name string, s *cf.Space) error {
+	target := cf.Actor{GUID: r.UserGUID, Type: "user", Name: name}
+	if s != nil {
+		return c.record("audit.user."+r.Type+verb, target, s, nil)
+	}
+	return c.tx.Insert(&cf.AuditEvent{Type: "audit.user." + r.Type + verb, Target: target, Actor: c.actor(), OrgGUID: r.OrgGUID})
 }
 
 // where is the end of the sentence about a role that is there already.
@@ -272,7 +285,7 @@ func (c *call) deleteRole() (any, error) {
 	if err := c.tx.Delete(r); err != nil {
 		return nil, err
 	}
-	if err := c.record("audit.user."+r.Type+"_remove", cf.Actor{GUID: r.UserGUID, Type: "user"}, s, nil); err != nil {
+	if err := c.recordRole(r, "_remove", "", s); err != nil {
 		return nil, err
 	}
 	return c.done("role.delete")

@@ -24,7 +24,21 @@ import (
 // request can be made by everybody.
 type amnesia struct {
 	cf.Store
-	on bool
+	on     bool
+	events int // that were recorded and forgotten
+}
+
+// counting counts the audit events of a transaction.
+type counting struct {
+	cf.Tx
+	events *int
+}
+
+func (c counting) Insert(r cf.Record) error {
+	if r.Noun() == new(cf.AuditEvent).Noun() {
+		*c.events++
+	}
+	return c.Tx.Insert(r)
 }
 
 var errForget = errors.New("forget")
@@ -34,7 +48,7 @@ func (a *amnesia) Update(ctx context.Context, f func(cf.Tx) error) error {
 		return a.Store.Update(ctx, f)
 	}
 	err := a.Store.Update(ctx, func(tx cf.Tx) error {
-		if err := f(tx); err != nil {
+		if err := f(counting{tx, &a.events}); err != nil {
 			return err
 		}
 		return errForget
@@ -166,6 +180,7 @@ func (w *world) insert(app string) {
 	g["revisions"] = at(w.do(200, admin, "GET", "/v3/apps/"+app+"/revisions", ""), "resources.0.guid").(string)
 	g["tasks"] = guid(w.do(202, admin, "POST", "/v3/apps/"+app+"/tasks", `{"command":"x"}`))
 	g["deployments"] = guid(w.deploy(201, admin, app, ""))
+	w.do(200, admin, "POST", "/v3/apps/"+app+"/actions/restart", "") // ends the deployment
 }
 
 // noDroplets keeps none.
@@ -191,12 +206,19 @@ func (w *world) bodies() map[string]string {
 		"POST /v3/service_credential_bindings":          `{"type":"app","relationships":{` + app + `,` + to("service_instance", w.guids["service_instances"]) + `}}`,
 		"POST /v3/roles":                                `{"type":"space_auditor","relationships":{` + space + `,` + to("user", w.guids["users"]) + `}}`,
 		"POST /v3/spaces/{guid}/actions/apply_manifest": "applications: [{name: n}]", "POST /v3/spaces/{guid}/manifest_diff": "applications: [{name: n}]",
-		"POST /networking/v1/external/policies":                                  policy(w.guids["apps"], w.guids["apps"], `"protocol":"tcp","ports":{"start":1,"end":1}`),
-		"POST /networking/v1/external/policies/delete":                           policy(w.guids["apps"], w.guids["apps"], `"protocol":"tcp","ports":{"start":1,"end":1}`),
-		"POST /v3/security_groups/{guid}/relationships/running_spaces":           `{"data":[{"guid":"` + w.space + `"}]}`,
-		"POST /v3/security_groups/{guid}/relationships/staging_spaces":           `{"data":[{"guid":"` + w.space + `"}]}`,
-		"POST /v3/domains/{guid}/relationships/shared_organizations":             `{"data":[{"guid":"` + w.org + `"}]}`,
-		"PATCH /v3/apps/{guid}/relationships/current_droplet":                    `{"data":{"guid":"` + w.guids["droplets"] + `"}}`,
+		"POST /networking/v1/external/policies":                        policy(w.guids["apps"], w.guids["apps"], `"protocol":"tcp","ports":{"start":1,"end":1}`),
+		"POST /networking/v1/external/policies/delete":                 policy(w.guids["apps"], w.guids["apps"], `"protocol":"tcp","ports":{"start":1,"end":1}`),
+		"POST /v3/security_groups/{guid}/relationships/running_spaces": `{"data":[{"guid":"` + w.space + `"}]}`,
+		"POST /v3/security_groups/{guid}/relationships/staging_spaces": `{"data":[{"guid":"` + w.space + `"}]}`,
+		"POST /v3/domains/{guid}/relationships/shared_organizations":   `{"data":[{"guid":"` + w.org + `"}]}`,
+		"PATCH /v3/apps/{guid}/relationships/current_droplet":          `{"data":{"guid":"` + w.guids["droplets"] + `"}}`,
+		"POST /v3/organization_quotas":                                 `{"name":"n"}`, "POST /v3/users": `{"guid":"n"}`, "POST /v3/security_groups": `{"name":"n"}`,
+		"POST /v3/organization_quotas/{guid}/relationships/organizations": `{"data":[{"guid":"` + w.org + `"}]}`,
+		"POST /v3/space_quotas/{guid}/relationships/spaces":               `{"data":[{"guid":"` + w.space + `"}]}`,
+		"POST /v3/routes/{guid}/destinations":                             `{"destinations":[{"app":{"guid":"` + w.guids["apps"] + `"},"port":9}]}`,
+		"POST /v3/apps/{guid}/tasks":                                      `{"command":"x"}`,
+		"PATCH /v3/feature_flags/{name}":                                  `{"enabled":true}`, "PATCH /v3/apps/{guid}/features/{feature}": `{"enabled":true}`,
+		"PATCH /v3/environment_variable_groups/{name}":                           `{"var":{"A":"b"}}`,
 		"PATCH /v3/organizations/{guid}/relationships/default_isolation_segment": `{"data":null}`,
 	}
 }
@@ -371,4 +393,42 @@ func plainParams(params []string) []string {
 		out = append(out, "and those of lists")
 	}
 	return out
+}
+
+// TestEveryChangeIsRecorded: whoever changes something leaves an audit event.
+func TestEveryChangeIsRecorded(t *testing.T) {
+	w, forget := newWorld(t)
+	forget.on = true
+	bodies := w.bodies()
+	changes := 0
+	for _, e := range w.api.endpoints() {
+		switch e.Method + " " + e.Path {
+		case "POST /v3/resource_matches", "POST /v3/spaces/{guid}/manifest_diff", "POST /v3/apps/{guid}/actions/clear_buildpack_cache",
+			"PATCH /v3/spaces/{guid}/features/{feature}", "PATCH /v3/spaces/{guid}/relationships/isolation_segment",
+			"PATCH /v3/organizations/{guid}/relationships/default_isolation_segment":
+			continue // nothing changes
+		case "POST /v3/security_groups/{guid}/relationships/running_spaces", "DELETE /v3/spaces/{guid}/routes", "PATCH /v3/routes/{guid}/destinations":
+			continue // not with this body: it is bound already, mapped, and stays as it was
+		}
+		if e.Method == http.MethodGet {
+			continue
+		}
+		body := bodies[e.Method+" "+e.Path]
+		if body == "" {
+			body = "{}"
+		}
+		forget.events = 0
+		text, _ := w.outcome(e, "admin", body)
+		switch {
+		case text[0] != '2':
+			t.Logf("%s %s: %s, so it is not looked at", e.Method, e.Path, text)
+		case forget.events == 0:
+			t.Errorf("%s %s: %s and no audit event", e.Method, e.Path, text)
+		default:
+			changes++
+		}
+	}
+	if changes < 60 {
+		t.Errorf("only %d changes were looked at", changes)
+	}
 }

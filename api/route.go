@@ -161,6 +161,9 @@ func (c *call) createDomain() (any, error) {
 	if err := c.tx.Insert(d); err != nil {
 		return nil, taken(err, `The domain name "%s" is already in use`, d.Name)
 	}
+	if err := c.note(d, "create"); err != nil {
+		return nil, err
+	}
 	return showDomain(c, d)
 }
 
@@ -199,6 +202,9 @@ func (c *call) updateDomain() (any, error) {
 	if err := c.tx.Save(d); err != nil {
 		return nil, err
 	}
+	if err := c.note(d, "update"); err != nil {
+		return nil, err
+	}
 	return showDomain(c, d)
 }
 
@@ -208,6 +214,9 @@ func (c *call) deleteDomain() (any, error) {
 		return nil, err
 	}
 	if err := c.tx.Delete(d); err != nil {
+		return nil, err
+	}
+	if err := c.note(d, "delete"); err != nil {
 		return nil, err
 	}
 	return c.done("domain.delete")
@@ -226,23 +235,33 @@ func (c *call) shareDomain() (any, error) {
 		if err != nil {
 			break
 		}
-		if _, err = c.org(to.GUID, true); err == nil {
+		if _, err = c.orgFrom(to.GUID); err == nil {
 			err = c.tx.Insert(&cf.DomainShare{DomainGUID: d.GUID, OrgGUID: to.GUID})
 		}
 	}
-	return m, taken(err, "The domain is already shared with that organization.")
+	if err != nil {
+		return nil, taken(err, "The domain is already shared with that organization.")
+	}
+	return m, c.note(d, "share")
 }
 
 func (c *call) unshareDomain() (any, error) {
-	d, err := c.ownDomain()
+	// Managers of either side may end it.
+	d, err := c.domainByGUID(c.param("guid"))
 	if err != nil {
 		return nil, err
+	}
+	if !c.admin() && !c.orgs[d.OrgGUID][cf.OrgManager] && !c.orgs[c.param("org")][cf.OrgManager] {
+		return nil, forbidden()
 	}
 	s, err := cf.First[cf.DomainShare](c.tx, cf.Is("domain_guid", d.GUID), cf.Is("organization_guid", c.param("org")))
 	if err != nil || s == nil {
 		return nil, hide(err, "Organization")
 	}
-	return nil, c.tx.Delete(s)
+	if err := c.tx.Delete(s); err != nil {
+		return nil, err
+	}
+	return nil, c.note(d, "unshare")
 }
 
 func (c *call) reserved() (any, error) {
@@ -472,6 +491,9 @@ func (c *call) updateRoute(r *cf.Route) (obj, error) {
 		return nil, err
 	}
 	if err := c.tx.Save(r); err != nil {
+		return nil, err
+	}
+	if err := c.note(r, "update"); err != nil {
 		return nil, err
 	}
 	return showRoute(c, r)

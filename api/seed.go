@@ -145,6 +145,9 @@ func (c *call) setFlag() (any, error) {
 	if err := c.set(&cf.Setting{Meta: cf.Meta{GUID: flagPrefix + name}, Enabled: *b.Enabled}); err != nil {
 		return nil, err
 	}
+	if err := c.record("audit.feature_flag.update", cf.Actor{GUID: name, Type: "feature_flag", Name: name}, nil, obj{"request": obj{"enabled": *b.Enabled}}); err != nil {
+		return nil, err
+	}
 	return c.showFlag(name)
 }
 
@@ -180,6 +183,9 @@ func (c *call) envGroup(change bool) (any, error) {
 			return nil, err
 		}
 		if err := c.set(s); err != nil {
+			return nil, err
+		}
+		if err := c.record("audit.environment_variable_group.update", cf.Actor{GUID: name, Type: "environment_variable_group", Name: name}, nil, nil); err != nil {
 			return nil, err
 		}
 	}
