@@ -26,6 +26,7 @@ type commands struct {
 	Version versionCmd `cmd:"" help:"Print the version of dew, of the guest contract and of the Go it was built with."`
 	API     apiCmd     `cmd:"" name:"api" help:"Serve the Cloud Controller API and stage packages, without cells."`
 	Keep    keepCmd    `cmd:"" hidden:"" help:"Hold the guests of a cell; the cell starts it."`
+	Breach  breachCmd  `cmd:"" help:"Tell and prove what an attacker gets who owns a guest."`
 	Demo    demoCmd    `cmd:"" help:"Build real programs of other people into droplets, run them and check that they work."`
 
 	verbs
