@@ -241,3 +241,6 @@ func (c *Conn) InWindow(seq Seq) bool { return c.una.AtMost(seq) && seq.Before(c
 
 // PingPong tells whether acknowledgements wait for the program's answers.
 func (c *Conn) PingPong() bool { return c.acks.pingpong }
+
+// NextExpected is the number of the next byte that the peer has to send.
+func (c *Conn) NextExpected() Seq { return c.rcv }
