@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -254,3 +255,130 @@ func TestWeTalkToLinux(t *testing.T) {
 		t.Errorf("a port nobody listens on: %v", err)
 	}
 }
+
+// TestShortConnections: one request each, many at once; whoever closes first.
+func TestShortConnections(t *testing.T) {
+	b := newBench(t, 1500)
+	b.serve(80, func(s stream) {
+		buf := make([]byte, 100)
+		n, _ := s.Read(buf)
+		s.Write(append(buf[:n], " answered"...))
+		s.Close()
+	})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 60 {
+				c := b.dial(80)
+				fmt.Fprintf(c, "%d", i)
+				if i%2 == 0 {
+					c.CloseWrite()
+				}
+				got, err := io.ReadAll(c)
+				if err != nil || string(got) != fmt.Sprintf("%d answered", i) {
+					t.Errorf("%q, %v", got, err)
+				}
+				c.Close()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestLinuxResets: a reader of ours learns of it.
+func TestLinuxResets(t *testing.T) {
+	b := newBench(t, 1500)
+	failed := make(chan error, 1)
+	b.serve(80, func(s stream) {
+		_, err := io.ReadAll(s)
+		failed <- err
+		s.Close()
+	})
+	c := b.dial(80)
+	c.Write([]byte("hello"))
+	c.SetLinger(0)
+	c.Close()
+	if err := <-failed; err != syscall.ECONNRESET {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestManyStreams at once, in both directions, with small and large writes.
+func TestManyStreams(t *testing.T) {
+	b := newBench(t, 1500)
+	b.serve(80, echo)
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			c := b.dial(80)
+			defer c.Close()
+			r := rand.New(rand.NewPCG(uint64(i), 0))
+			data := randomBytes(r, 200_000+r.IntN(400_000))
+			go func() {
+				for rest := data; len(rest) > 0; {
+					n := min(1+r.IntN(20_000), len(rest))
+					c.Write(rest[:n])
+					rest = rest[n:]
+				}
+				c.CloseWrite()
+			}()
+			got, err := io.ReadAll(c)
+			if err != nil || !bytes.Equal(got, data) {
+				t.Errorf("stream %d: %d of %d bytes, %v", i, len(got), len(data), err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestDatagramsWithLinux of all sizes, both ways; and a port nobody has.
+func TestDatagramsWithLinux(t *testing.T) {
+	b := newBench(t, 1500)
+	packets, l, err := b.network.ListenGateway(53)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	defer packets.Close()
+	packets.SetDeadline(time.Now().Add(20 * time.Second))
+	go func() {
+		buf := make([]byte, 70000)
+		for {
+			n, from, err := packets.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			packets.WriteTo(buf[:n], from)
+		}
+	}()
+	u := b.stack.NewUDP()
+	defer u.Close()
+	u.Set(ReceiveBuffer, 1<<20)
+	for _, n := range []int{0, 1, 1472, 1473, 9000, 65507} {
+		data := randomBytes(rand.New(rand.NewPCG(uint64(n), 0)), n)
+		if _, err := u.SendTo(data, Addr{vnet.Gateway.As4(), 53}, 0); err != 0 {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+		fd.Wait(datagrams{u}, fd.Readable)
+		buf := make([]byte, 70000)
+		k, _, from, err := u.Receive(buf, 0)
+		if err != 0 || !bytes.Equal(buf[:k], data) || from.Port != 53 {
+			t.Errorf("%d bytes: %d came back, %v", n, k, err)
+		}
+	}
+	v := b.stack.NewUDP()
+	defer v.Close()
+	v.Connect(Addr{vnet.Gateway.As4(), 54})
+	v.Send([]byte("x"), 0)
+	fd.Wait(datagrams{v}, fd.Readable)
+	if err := v.TakeError(); err != syscall.ECONNREFUSED {
+		t.Errorf("a port nobody has: %v", err)
+	}
+}
+
+// datagrams lets fd.Wait wait for a UDP endpoint.
+type datagrams struct{ *UDP }
+
+func (datagrams) Read(p []byte, off int64) (int, syscall.Errno)  { return 0, syscall.ENOSYS }
+func (datagrams) Write(p []byte, off int64) (int, syscall.Errno) { return 0, syscall.ENOSYS }
+func (datagrams) Stat(st *syscall.Stat_t) syscall.Errno          { return syscall.ENOSYS }

@@ -40,7 +40,7 @@ func (p ports) free(b *binding, datagrams bool) bool {
 		if o.IP != b.IP && o.IP != anyIP && b.IP != anyIP {
 			continue
 		}
-		if o.reusePort && b.reusePort || o.reuseAddr && b.reuseAddr && (datagrams || !o.listening && !b.listening) {
+		if o.reusePort && b.reusePort || o.reuseAddr && b.reuseAddr && (datagrams || !o.listening) {
 			continue
 		}
 		return false
