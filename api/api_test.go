@@ -69,6 +69,7 @@ func foundationWith(t testing.TB, change func(*Config)) *foundation {
 		t.Fatal(err)
 	}
 	login := uaa.New(db, key, home)
+	login.SetCost(uaa.Cost{MemoryKiB: 64, Passes: 1})
 	config := Config{Store: db, UAA: login, Blobs: blobs, URL: home, Domain: "apps.test", Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	change(&config)
 	s, err := New(ctx, config)

@@ -66,6 +66,9 @@ func (s *Server) sweep(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.uaa.Sweep(ctx); err != nil {
+		return err
+	}
 	return s.sweepBlobs(ctx)
 }
 

@@ -232,6 +232,15 @@ type Client struct {
 func (*Client) Noun() Noun { return "clients" }
 func (*Client) Keys() Keys { return Keys{} }
 
+// Revocation ends one session of an account before its tokens expire. Its guid is
+// the session's.
+type Revocation struct {
+	Meta
+}
+
+func (*Revocation) Noun() Noun { return "revocations" }
+func (*Revocation) Keys() Keys { return Keys{} }
+
 // Nouns is one zero record of every noun, in an order in which references
 // point backwards.
 func Nouns() []Record {
@@ -239,5 +248,5 @@ func Nouns() []Record {
 		new(Package), new(Build), new(Droplet), new(Deployment), new(Revision), new(Task), new(Domain), new(DomainShare),
 		new(Route), new(Destination), new(SecurityGroup), new(GroupBinding), new(NetworkPolicy), new(ServiceBroker), new(ServiceOffering), new(ServicePlan), new(PlanVisibility),
 		new(ServiceInstance), new(ServiceBinding), new(ServiceWork),
-		new(AuditEvent), new(Job), new(Setting), new(Account), new(Client), new(Cell), new(Placement), new(Report), new(Lease), new(Restart)}
+		new(AuditEvent), new(Job), new(Setting), new(Account), new(Client), new(Revocation), new(Cell), new(Placement), new(Report), new(Lease), new(Restart)}
 }

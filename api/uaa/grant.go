@@ -1,6 +1,7 @@
 package uaa
 
 import (
+	"context"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -46,6 +47,8 @@ func (s *Server) token(r *http.Request) (int, any, error) {
 		body, err = s.byRefresh(r, form)
 	case "client_credentials":
 		body, err = s.byClient(r, form)
+	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
+		err = refuse(http.StatusUnauthorized, "unauthorized", "Assertions are not offered here: log in with user name and password, or with client credentials.")
 	default:
 		err = refuse(http.StatusBadRequest, "unsupported_grant_type", fmt.Sprintf("Unsupported grant type: %.40q", grant))
 	}
@@ -72,7 +75,7 @@ func (s *Server) byPassword(r *http.Request, form url.Values) (map[string]any, e
 	if err != nil {
 		return nil, err
 	}
-	return s.session(a, "password")
+	return s.session(a, "password", cf.NewGUID())
 }
 
 // login compares the password outside of transactions, because that takes long,
@@ -142,11 +145,11 @@ func (s *Server) byRefresh(r *http.Request, form url.Values) (map[string]any, er
 	if err != nil {
 		return nil, believe(err)
 	}
-	return s.session(a, "refresh_token")
+	return s.session(a, "refresh_token", c.Session)
 }
 
-func (s *Server) session(a *cf.Account, grant string) (map[string]any, error) {
-	c := claims{Generation: a.Generation, UserName: a.Username, UserID: a.GUID, Origin: a.Origin, CID: "cf", ClientID: "cf", Scope: a.Scopes, Grant: grant}
+func (s *Server) session(a *cf.Account, grant, session string) (map[string]any, error) {
+	c := claims{Generation: a.Generation, Session: session, Revocable: true, UserName: a.Username, UserID: a.GUID, Origin: a.Origin, CID: "cf", ClientID: "cf", Scope: a.Scopes, Grant: grant}
 	c.Subject = a.GUID
 	c.Sort = sortRefresh
 	refresh, err := s.sign(c, refreshLife)
@@ -191,29 +194,38 @@ func (s *Server) byClient(r *http.Request, form url.Values) (map[string]any, err
 	return s.access(c)
 }
 
-// revoke ends all sessions of the user: tokens are not kept, so one cannot be
-// ended alone.
+// revoke ends the session that a token belongs to: tokens are not kept, so what
+// is kept is which sessions have ended. The CLI does it twice, with each token.
 func (s *Server) revoke(r *http.Request) (int, any, error) {
 	c, err := s.parse(Bearer(r), sortAccess)
 	if err != nil {
 		c, err = s.parse(Bearer(r), sortRefresh)
 	}
-	if err != nil {
-		return 0, nil, err
-	}
-	err = s.store.Update(r.Context(), func(tx cf.Tx) error {
-		a, err := cf.Get[cf.Account](tx, c.Subject)
-		if err != nil {
-			return err
-		}
-		if a.Generation != c.Generation {
-			return nil // ended by the other of the CLI's two requests
-		}
-		a.Generation++
-		return tx.Save(a)
-	})
-	if err != nil {
+	if err != nil || c.Session == "" {
 		return 0, nil, errors.Join(ErrToken, err)
 	}
-	return http.StatusOK, nil, nil
+	err = s.store.Update(r.Context(), func(tx cf.Tx) error {
+		if _, err := cf.Get[cf.Account](tx, c.Subject); err != nil {
+			return err
+		}
+		if old, err := cf.First[cf.Revocation](tx, cf.Is("guid", c.Session)); err != nil || old != nil {
+			return err
+		}
+		return tx.Insert(&cf.Revocation{Meta: cf.Meta{GUID: c.Session}})
+	})
+	return http.StatusOK, nil, believe(err)
+}
+
+// Sweep forgets sessions whose tokens have expired anyway.
+func (s *Server) Sweep(ctx context.Context) error {
+	before := s.now().Add(-2 * refreshLife).UnixMicro()
+	return s.store.Update(ctx, func(tx cf.Tx) error {
+		old, err := cf.List[cf.Revocation](tx, cf.Query{Where: []cf.Cond{{Key: "created_at", Op: cf.Less, Values: []any{before}}}, Limit: 1000})
+		for _, r := range old {
+			if err := tx.Delete(r); err != nil {
+				return err
+			}
+		}
+		return err
+	})
 }

@@ -95,6 +95,20 @@ func (s *Server) listUsers(r *http.Request) (int, any, error) {
 		"schemas": []string{"urn:scim:schemas:core:1.0"}}, err
 }
 
+func (s *Server) getUser(r *http.Request) (int, any, error) {
+	target := chi.URLParam(r, "id")
+	id, err := s.bearer(r, "")
+	if err != nil {
+		return 0, nil, err
+	}
+	if id.GUID != target && !id.Has("scim.read") {
+		return 0, nil, refuse(http.StatusForbidden, "insufficient_scope", "Insufficient scope for this resource")
+	}
+	a := new(cf.Account)
+	err = s.store.View(r.Context(), func(tx cf.Tx) error { return tx.Load(a, target) })
+	return http.StatusOK, show(a), err
+}
+
 // nameForm is what UAA allows in user names, minus spaces.
 var nameForm = regexp.MustCompile(`^[\p{L}\p{N}+\-_.@'!$%&*/=?^{}|~]{1,255}$`)
 

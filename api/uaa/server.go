@@ -30,10 +30,17 @@ const concurrentHashes = 2
 
 // New returns a server that signs with key and calls itself issuer.
 func New(store cf.Store, key *ecdsa.PrivateKey, issuer string) *Server {
-	s := &Server{store: store, key: key, issuer: issuer, hashes: make(hashes, concurrentHashes), now: time.Now}
+	s := &Server{store: store, key: key, issuer: issuer, hashes: hashes{make(chan struct{}, concurrentHashes), DefaultCost()}, now: time.Now}
 	s.limiter = newLimiter()
 	s.nobody = s.hashes.Hash("nobody")
 	return s
+}
+
+// SetCost changes what new hashes cost; tests that make many users pay less.
+// Call it before anything else.
+func (s *Server) SetCost(c Cost) {
+	s.hashes.cost = c
+	s.nobody = s.hashes.Hash("nobody")
 }
 
 // Mount adds the paths of the UAA to r.
@@ -41,7 +48,11 @@ func (s *Server) Mount(r chi.Router) {
 	r.Get("/login", s.answer(s.prompts))
 	r.Post("/oauth/token", s.answer(s.token))
 	r.Delete("/oauth/token/revoke/{jti}", s.answer(s.revoke))
+	r.Get("/token_keys", s.answer(s.tokenKeys))
 	r.Get("/oauth/clients/{id}", s.answer(s.client))
+	r.Post("/oauth/clients", s.answer(s.createClient))
+	r.Delete("/oauth/clients/{id}", s.answer(s.deleteClient))
+	r.Get("/Users/{id}", s.answer(s.getUser))
 	r.Get("/Users", s.answer(s.listUsers))
 	r.Post("/Users", s.answer(s.createUser))
 	r.Delete("/Users/{id}", s.answer(s.deleteUser))
@@ -117,15 +128,6 @@ func Bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-func (s *Server) client(r *http.Request) (int, any, error) {
-	if _, err := s.bearer(r, "clients.read"); err != nil {
-		return 0, nil, err
-	}
-	id := chi.URLParam(r, "id")
-	err := s.store.View(r.Context(), func(tx cf.Tx) error { return tx.Load(new(cf.Client), id) })
-	return http.StatusOK, map[string]string{"client_id": id}, err
-}
-
 // EnsureAdmin makes the account admin if there is none, with the password that
 // secret returns.
 func (s *Server) EnsureAdmin(ctx context.Context, secret func() (string, error)) (made bool, err error) {
@@ -151,7 +153,7 @@ func (s *Server) EnsureAdmin(ctx context.Context, secret func() (string, error))
 }
 
 func adminScopes() []string {
-	return append(userScopes(), "cloud_controller.admin", "scim.read", "scim.write", "clients.read", "network.admin", "doppler.firehose")
+	return append(userScopes(), "cloud_controller.admin", "scim.read", "scim.write", "clients.read", "clients.write", "network.admin", "doppler.firehose")
 }
 
 func userScopes() []string {

@@ -28,6 +28,8 @@ type claims struct {
 	jwt.RegisteredClaims
 	Sort       string   `json:"dew_sort"`
 	Generation int      `json:"dew_gen"`
+	Session    string   `json:"dew_session,omitempty"` // from login to logout
+	Revocable  bool     `json:"revocable"`             // tells the CLI to revoke at logout
 	UserName   string   `json:"user_name,omitempty"`
 	UserID     string   `json:"user_id,omitempty"`
 	Origin     string   `json:"origin,omitempty"`
@@ -57,7 +59,9 @@ func (s *Server) sign(c claims, life time.Duration) (string, error) {
 	c.ID = cf.NewGUID()
 	c.IssuedAt = jwt.NewNumericDate(now)
 	c.ExpiresAt = jwt.NewNumericDate(now.Add(life))
-	return jwt.NewWithClaims(jwt.SigningMethodES256, c).SignedString(s.key)
+	t := jwt.NewWithClaims(jwt.SigningMethodES256, c)
+	t.Header["kid"] = "dew"
+	return t.SignedString(s.key)
 }
 
 // maxToken bounds what is parsed; ours have about 700 bytes.
@@ -106,11 +110,25 @@ func believe(err error) error {
 func (s *Server) account(ctx context.Context, c *claims) (*cf.Account, error) {
 	var a *cf.Account
 	err := s.store.View(ctx, func(tx cf.Tx) (err error) {
-		a, err = cf.Get[cf.Account](tx, c.Subject)
-		return err
+		if a, err = cf.Get[cf.Account](tx, c.Subject); err != nil {
+			return err
+		}
+		return ended(tx, c)
 	})
 	if err == nil && a.Generation != c.Generation {
 		err = ErrToken
 	}
 	return a, err
+}
+
+// ended tells whether the session of the token was revoked.
+func ended(tx cf.Tx, c *claims) error {
+	if c.Session == "" {
+		return nil
+	}
+	r, err := cf.First[cf.Revocation](tx, cf.Is("guid", c.Session))
+	if err == nil && r != nil {
+		err = ErrToken
+	}
+	return err
 }

@@ -2,6 +2,9 @@ package uaa
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -36,6 +39,7 @@ func newBench(t testing.TB) *bench {
 	}
 	b := &bench{Server: New(db, key, "http://uaa"), clock: time.Now()}
 	b.now = func() time.Time { return b.clock }
+	b.SetCost(Cost{64, 1})
 	if _, err := b.EnsureAdmin(context.Background(), func() (string, error) { return "right", nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +179,7 @@ func TestUsers(t *testing.T) {
 
 func TestRevokeEndsTheSession(t *testing.T) {
 	b := newBench(t)
+	_, other := b.login("admin", "right")
 	_, body := b.login("admin", "right")
 	access, refresh := body["access_token"].(string), body["refresh_token"].(string)
 	for _, token := range []string{refresh, access} {
@@ -184,6 +189,105 @@ func TestRevokeEndsTheSession(t *testing.T) {
 	}
 	if _, err := b.Check(context.Background(), access); !errors.Is(err, ErrToken) {
 		t.Errorf("a revoked token passed: %v", err)
+	}
+	if code, _ := b.do("POST", "/oauth/token", "", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}.Encode()); code != 401 {
+		t.Errorf("a revoked session was refreshed: %d", code)
+	}
+	if _, err := b.Check(context.Background(), other["access_token"].(string)); err != nil {
+		t.Errorf("another session of the same user ended too: %v", err)
+	}
+	if code, _ := b.do("DELETE", "/oauth/token/revoke/x", "x.y.z", ""); code != 401 {
+		t.Errorf("revoking nonsense: %d", code)
+	}
+	b.clock = b.clock.Add(3 * refreshLife)
+	if err := b.Sweep(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestClients(t *testing.T) {
+	b := newBench(t)
+	_, body := b.login("admin", "right")
+	admin := body["access_token"].(string)
+	client := `{"client_id":"ci","client_secret":"s","authorities":["cloud_controller.read","cloud_controller.write"],"authorized_grant_types":["client_credentials"]}`
+	for _, c := range []struct {
+		method, path, token, body string
+		want                      int
+	}{
+		{"POST", "/oauth/clients", admin, client, 201},
+		{"POST", "/oauth/clients", admin, client, 409},
+		{"POST", "/oauth/clients", admin, `{"client_id":"a b","client_secret":"s"}`, 400},
+		{"POST", "/oauth/clients", admin, `{"client_id":"x","client_secret":"s","authorities":["root"]}`, 403},
+		{"POST", "/oauth/clients", admin, `{"client_id":"x","client_secret":"s","authorized_grant_types":["password"]}`, 400},
+		{"GET", "/oauth/clients/ci", admin, "", 200},
+		{"GET", "/oauth/clients/none", admin, "", 404},
+	} {
+		if code, body := b.do(c.method, c.path, c.token, c.body); code != c.want {
+			t.Errorf("%s %s %s: %d %v, want %d", c.method, c.path, c.body, code, body, c.want)
+		}
+	}
+	form := func(secret string) string {
+		return url.Values{"grant_type": {"client_credentials"}, "client_id": {"ci"}, "client_secret": {secret}}.Encode()
+	}
+	r := httptest.NewRequest("POST", "/oauth/token", strings.NewReader(form("s")))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	b.ServeHTTP(w, r)
+	var got map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 {
+		t.Fatalf("client credentials: %d %s", w.Code, w.Body)
+	}
+	token := got["access_token"].(string)
+	id, err := b.Check(context.Background(), token)
+	if err != nil || !id.Client || id.GUID != "ci" || id.Has("cloud_controller.admin") {
+		t.Errorf("%+v, %v", id, err)
+	}
+	if code, _ := b.do("POST", "/oauth/clients", token, client); code != 403 {
+		t.Errorf("a client makes clients: %d", code)
+	}
+	if code, _ := b.do("DELETE", "/oauth/clients/ci", admin, ""); code != 200 {
+		t.Errorf("delete: %d", code)
+	}
+	if _, err := b.Check(context.Background(), token); !errors.Is(err, ErrToken) {
+		t.Errorf("the token of a client that is gone: %v", err)
+	}
+}
+
+// TestTokenKeys: whoever has the published key can check our tokens.
+func TestTokenKeys(t *testing.T) {
+	b := newBench(t)
+	_, body := b.login("admin", "right")
+	_, keys := b.do("GET", "/token_keys", "", "")
+	k := keys["keys"].([]any)[0].(map[string]any)
+	point := []byte{4}
+	for _, name := range []string{"x", "y"} {
+		half, err := base64.RawURLEncoding.DecodeString(k[name].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		point = append(point, half...)
+	}
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.Parse(body["access_token"].(string), func(*jwt.Token) (any, error) { return public, nil })
+	if err != nil || token.Header["kid"] != k["kid"] {
+		t.Errorf("%v, %v", token, err)
+	}
+}
+
+func TestHashesOfAnotherCost(t *testing.T) {
+	h := hashes{make(chan struct{}, 1), Cost{64, 1}}
+	old := h.Hash("secret")
+	h.cost = Cost{128, 2}
+	if !h.Match("secret", old) || h.Match("wrong", old) || !h.Match("secret", h.Hash("secret")) {
+		t.Error("a hash of another cost does not match its secret, or matches another")
+	}
+	for _, bad := range []string{"", "$argon2id$v=19$m=999999999,t=1,p=1$c2FsdA$aGFzaA", strings.Replace(old, "t=1", "t=999999", 1), strings.Replace(old, "argon2id", "argon2i", 1), old[:len(old)-3]} {
+		if h.Match("secret", bad) {
+			t.Errorf("%q matched", bad)
+		}
 	}
 }
 
