@@ -10,6 +10,9 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/dewpaas/dew/abi"
 )
@@ -23,8 +26,8 @@ const KernelGo = "go"
 
 // Bounds of what a droplet may hold.
 const (
-	MaxProgram  = 1 << 30 // bytes of one ELF
-	MaxImage    = 4 << 30 // bytes of the file-system image
+	MaxProgram  = 512 << 20 // bytes of one ELF
+	MaxImage    = 4 << 30   // bytes of the file-system image
 	MaxPrograms = 64
 	maxDocument = 8 << 20 // bytes of each JSON document
 	maxModules  = 20_000
@@ -110,15 +113,18 @@ func (m *Manifest) check() error {
 		return invalid("it was built for version %d of the contract between guest and tender, this is %d: build it again", m.Contract, abi.Version)
 	case len(m.Programs) == 0 || len(m.Programs) > MaxPrograms:
 		return invalid("%d programs, want 1 to %d", len(m.Programs), MaxPrograms)
-	case !path.IsAbs(m.Workdir) || path.Clean(m.Workdir) != m.Workdir || len(m.Workdir) > maxString:
+	case !path.IsAbs(m.Workdir) || path.Clean(m.Workdir) != m.Workdir:
 		return invalid("working directory %.100q is not absolute and clean", m.Workdir)
 	case m.Image != nil && !m.Image.fits(MaxImage):
 		return invalid("image %.80q of %d bytes", m.Image.SHA256, m.Image.Size)
-	case len(m.Toolchain) > maxString || len(m.Modules) > maxModules:
+	case len(m.Modules) > maxModules:
 		return invalid("manifest is too large")
 	}
+	if !m.printable() {
+		return invalid("manifest holds control characters or overlong texts")
+	}
 	for i, p := range m.Programs {
-		if !programName.MatchString(p.Name) || !p.fits(MaxProgram) || len(p.Package) > maxString {
+		if !programName.MatchString(p.Name) || !p.fits(MaxProgram) {
 			return invalid("program %.140q, %.80q, %d bytes", p.Name, p.SHA256, p.Size)
 		}
 		if i > 0 && m.Programs[i-1].Name >= p.Name {
@@ -126,6 +132,23 @@ func (m *Manifest) check() error {
 		}
 	}
 	return m.checkProcesses()
+}
+
+// printable tells whether every text can be shown on a terminal.
+func (m *Manifest) printable() bool {
+	texts := []string{m.Workdir, m.Toolchain}
+	for _, p := range m.Programs {
+		texts = append(texts, p.Package)
+	}
+	for _, command := range m.Processes {
+		texts = append(texts, command)
+	}
+	for _, mod := range m.Modules {
+		texts = append(texts, mod.Path, mod.Version, mod.Sum)
+	}
+	return !slices.ContainsFunc(texts, func(s string) bool {
+		return len(s) > maxString || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\t' || r == utf8.RuneError })
+	})
 }
 
 func (p *Part) fits(limit int64) bool {

@@ -53,6 +53,9 @@ func TestManifestIsChecked(t *testing.T) {
 		"type":      {`"worker"`, `"wor ker"`},
 		"digest":    {`"sha256":"`, `"sha256":"g`},
 		"size":      {`"size":12288`, `"size":0`},
+		"escapes":   {`"worker":"bin/work"`, `"worker":"bin/work \u001b[2J"`},
+		"module":    {`"path":"golang.org/x/net"`, `"path":"golang.org\nx/net"`},
+		"long":      {`"toolchain":"go1`, `"toolchain":"` + strings.Repeat("x", maxString) + `go1`},
 		"no object": {`{`, `[`},
 	} {
 		config := strings.Replace(string(a.config), c[0], c[1], 1)

@@ -10,11 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+const tenantPrefix = "tenant-"
 
 var tenantName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
@@ -40,7 +43,7 @@ func (w *work) caches(kind string) (build, modules string, err error) {
 		if !tenantName.MatchString(w.Tenant) {
 			return "", "", fmt.Errorf("tenant %q: want letters, digits, '-' and '_'", w.Tenant)
 		}
-		name = "tenant-" + w.Tenant
+		name = tenantPrefix + w.Tenant
 	}
 	base := filepath.Join(w.c.Cache, kind, name)
 	build, modules = filepath.Join(base, "build"), filepath.Join(base, "modules")
@@ -64,7 +67,7 @@ func (b *Builder) Warm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(w.dir)
+	defer w.remove()
 	_, err = w.warm()
 	return err
 }
@@ -175,18 +178,73 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, b, 0o644)
 }
 
-// Forget removes the caches of tenants for which keep returns false, given how
-// many bytes they have. No build of such a tenant may be under way.
-func (b *Builder) Forget(keep func(tenant string, bytes int64) bool) error {
-	dirs, err := filepath.Glob(filepath.Join(b.c.Cache, "*", "tenant-*"))
+// Forget removes the caches of tenants for which keep returns false. No build of
+// such a tenant may be under way.
+func (b *Builder) Forget(keep func(tenant string) bool) error {
+	dirs, err := filepath.Glob(filepath.Join(b.c.Cache, "*", tenantPrefix+"*"))
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, dir := range dirs {
-		if !keep(strings.TrimPrefix(filepath.Base(dir), "tenant-"), used([]string{dir})) {
+		if !keep(strings.TrimPrefix(filepath.Base(dir), tenantPrefix)) {
 			errs = append(errs, os.RemoveAll(dir))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Shrink removes the caches of a tenant that have more bytes than that. No build
+// of the tenant may be under way.
+func (b *Builder) Shrink(tenant string, bytes int64) error {
+	dir := filepath.Join(b.c.Cache, "sandboxed", tenantPrefix+tenant)
+	if !tenantName.MatchString(tenant) || used([]string{dir}) <= bytes {
+		return nil
+	}
+	return os.RemoveAll(dir)
+}
+
+// Trim removes the oldest downloads until they have at most so many bytes.
+func (b *Builder) Trim(bytes int64) error {
+	type download struct {
+		path string
+		size int64
+		at   time.Time
+	}
+	var all []download
+	var total int64
+	dir := filepath.Join(b.c.Cache, "downloads")
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return ignoreMissing(err)
+		}
+		info, err := d.Info()
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		total += info.Size()
+		all = append(all, download{path, info.Size(), info.ModTime()})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("trim downloads: %w", err)
+	}
+	slices.SortFunc(all, func(a, b download) int { return a.at.Compare(b.at) })
+	for _, d := range all {
+		if total <= bytes {
+			break
+		}
+		if err := os.Remove(d.path); ignoreMissing(err) != nil {
+			return fmt.Errorf("trim downloads: %w", err)
+		}
+		total -= d.size
+	}
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -2,9 +2,14 @@ package stager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dewpaas/dew/stager/sandbox"
@@ -22,6 +27,25 @@ func (g group) remove() {
 
 func (g group) exhausted() bool { return g.Group != nil && g.OOMKilled() }
 
+const groupPrefix = "stage-"
+
+// reapGroups removes the control groups of processes that were killed.
+func reapGroups() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	host, err := cgroup.Probe()
+	if err != nil {
+		return err
+	}
+	return host.Reap(func(name string) bool {
+		rest, ok := strings.CutPrefix(name, groupPrefix)
+		number, _, _ := strings.Cut(rest, "-")
+		pid, err := strconv.Atoi(number)
+		return ok && err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	})
+}
+
 // limit makes a control group with the request's limits and lets the command
 // join it.
 func (w *work) limit(c *sandbox.Config) (group, error) {
@@ -33,7 +57,7 @@ func (w *work) limit(c *sandbox.Config) (group, error) {
 	if err != nil {
 		return group{}, err
 	}
-	g, err := host.Create("stage-"+filepath.Base(w.dir), l)
+	g, err := host.Create(fmt.Sprintf("%s%d-%s", groupPrefix, os.Getpid(), filepath.Base(w.dir)), l)
 	if err != nil {
 		return group{}, fmt.Errorf("limit the build: %w", err)
 	}

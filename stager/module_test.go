@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/zip"
@@ -142,7 +143,7 @@ func TestTenantsDoNotShareWhatTheyWrite(t *testing.T) {
 		_, err := b.Build(t.Context(), &Request{Files: simple.fs(), Tenant: tenant}, store(t))
 		check(t, err)
 	}
-	defer b.Forget(func(tenant string, _ int64) bool { return !strings.HasPrefix(tenant, "test-") })
+	defer b.Forget(func(tenant string) bool { return !strings.HasPrefix(tenant, "test-") })
 	owners := map[uint32]int{}
 	linked := 0
 	cache := filepath.Join(b.c.Cache, "sandboxed", "tenant-test-a", "build")
@@ -167,18 +168,59 @@ func TestTenantsDoNotShareWhatTheyWrite(t *testing.T) {
 	if linked < 50 || owners[sandbox.UID] == 0 || owners[sandbox.UID] > 100 {
 		t.Errorf("%d files are shared, owners %v: want std shared and the rest own", linked, owners)
 	}
-	var forgotten []string
-	check(t, b.Forget(func(tenant string, bytes int64) bool {
-		if strings.HasPrefix(tenant, "test-") && bytes > 0 {
-			forgotten = append(forgotten, tenant)
-			return false
-		}
-		return true
-	}))
-	if _, err := os.Stat(cache); !errors.Is(err, os.ErrNotExist) || len(forgotten) < 2 {
-		t.Errorf("%v, forgotten %v", err, forgotten)
+	check(t, b.Shrink("test-a", 1<<40))
+	_, err = os.Stat(cache)
+	check(t, err)
+	check(t, b.Shrink("test-a", 1))
+	if _, err := os.Stat(cache); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a cache that is too large stays")
 	}
 	if _, err := b.Build(t.Context(), &Request{Files: simple.fs(), Tenant: "../x"}, store(t)); err == nil {
 		t.Error("a tenant's name leads elsewhere")
+	}
+}
+
+func TestTheOldestDownloadsGo(t *testing.T) {
+	b := &Builder{c: Config{Cache: t.TempDir()}}
+	check(t, b.Trim(0)) // there are none
+	for i, name := range []string{"old", "new"} {
+		path := filepath.Join(b.c.Cache, "downloads", name, "x.zip")
+		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		check(t, os.WriteFile(path, make([]byte, 100), 0o644))
+		at := time.Unix(int64(1000*(i+1)), 0)
+		check(t, os.Chtimes(path, at, at))
+	}
+	check(t, b.Trim(200))
+	check(t, b.Trim(150))
+	left, err := filepath.Glob(filepath.Join(b.c.Cache, "downloads", "*", "*"))
+	if err != nil || len(left) != 1 || filepath.Base(filepath.Dir(left[0])) != "new" {
+		t.Error(left, err)
+	}
+}
+
+// A build that was killed leaves a folder that nobody has locked.
+func TestWhatKilledBuildsLeave(t *testing.T) {
+	c := Config{Cache: t.TempDir(), NoSandbox: true}
+	b, err := New(t.Context(), c)
+	check(t, err)
+	under, err := b.work(t.Context(), &Request{})
+	check(t, err)
+	defer under.remove()
+	killed, err := b.work(t.Context(), &Request{})
+	check(t, err)
+	killed.lock.Close()
+	fresh, err := b.work(t.Context(), &Request{})
+	check(t, err)
+	fresh.lock.Close()
+	long := time.Now().Add(-time.Hour)
+	for _, w := range []*work{under, killed} {
+		check(t, os.Chtimes(w.dir, long, long))
+	}
+	_, err = New(t.Context(), c)
+	check(t, err)
+	for w, want := range map[*work]bool{under: true, killed: false, fresh: true} {
+		if _, err := os.Stat(w.dir); (err == nil) != want {
+			t.Errorf("%s: %v, want it kept: %v", w.dir, err, want)
+		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
@@ -142,6 +144,9 @@ func parseProcfile(b []byte) (map[string]string, error) {
 		// Some write YAML, in which a whole value may be quoted.
 		if q := command[0]; len(command) > 1 && (q == '"' || q == '\'') && strings.IndexByte(command[1:], q) == len(command)-2 {
 			command = command[1 : len(command)-1]
+		}
+		if strings.ContainsFunc(command, func(r rune) bool { return unicode.IsControl(r) && r != '\t' || r == utf8.RuneError }) {
+			return nil, because(ErrSource, "Procfile line %d: %q has control characters", n, line)
 		}
 		if _, ok := processes[m[1]]; ok {
 			return nil, because(ErrSource, "Procfile line %d: a second %s", n, m[1])

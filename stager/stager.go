@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dewpaas/dew/droplet"
 	"github.com/dewpaas/dew/stager/goroot"
 	"github.com/dewpaas/dew/stager/sandbox"
@@ -80,7 +82,10 @@ func (b *Builder) tidy() error {
 			return err
 		}
 	}
-	for pattern, age := range map[string]time.Duration{"work/*": 24 * time.Hour, "goroot/*": 30 * 24 * time.Hour, "std-*": 30 * 24 * time.Hour} {
+	if err := b.tidyWork(now); err != nil {
+		return err
+	}
+	for pattern, age := range map[string]time.Duration{"goroot/*": 30 * 24 * time.Hour, "std-*": 30 * 24 * time.Hour} {
 		dirs, err := filepath.Glob(filepath.Join(b.c.Cache, pattern))
 		if err != nil {
 			return err
@@ -92,6 +97,37 @@ func (b *Builder) tidy() error {
 		}
 	}
 	return nil
+}
+
+// tidyWork removes what killed builds left: folders that nobody has locked.
+func (b *Builder) tidyWork(now time.Time) error {
+	dirs, err := filepath.Glob(filepath.Join(b.c.Cache, "work", "*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err != nil || now.Sub(info.ModTime()) < time.Minute {
+			continue // it may be locked in a moment
+		}
+		if lock, err := lockDir(dir); err == nil {
+			os.RemoveAll(dir)
+			lock.Close()
+		}
+	}
+	return reapGroups()
+}
+
+// lockDir takes a folder's lock, which ends with the process at the latest.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return f, nil
 }
 
 // Request is one build: of Files or of Module.
@@ -138,7 +174,7 @@ func (b *Builder) Build(ctx context.Context, r *Request, store *droplet.Store) (
 		return nil, err
 	}
 	defer func() {
-		if gone := os.RemoveAll(w.dir); err == nil {
+		if gone := w.remove(); err == nil {
 			err = gone
 		}
 	}()
@@ -156,7 +192,8 @@ type work struct {
 	*Builder
 	*Request
 	ctx     context.Context
-	dir     string // of this build alone
+	dir     string   // of this build alone
+	lock    *os.File // held while it is under way
 	log     *limitedLog
 	sources []source // files of the snapshot
 	digest  string   // of the snapshot
@@ -176,13 +213,22 @@ func (b *Builder) work(ctx context.Context, r *Request) (*work, error) {
 		return nil, err
 	}
 	w := &work{Builder: b, Request: r, ctx: ctx, dir: dir, log: &limitedLog{to: r.Log, left: r.Limits.Log}}
+	if w.lock, err = lockDir(dir); err != nil {
+		os.Remove(dir)
+		return nil, err
+	}
 	for _, d := range []string{w.dir, w.src(), w.out(), w.tmp()} {
 		if err := writable(d); err != nil {
-			os.RemoveAll(dir)
+			w.remove()
 			return nil, err
 		}
 	}
 	return w, nil
+}
+
+func (w *work) remove() error {
+	defer w.lock.Close()
+	return os.RemoveAll(w.dir)
 }
 
 // writable makes a folder that a sandboxed build may write to.

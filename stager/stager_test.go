@@ -345,6 +345,7 @@ func TestSourceThatIsRefused(t *testing.T) {
 		"Procfile script":    {simple.with(tree{"Procfile": "web: ./run.sh\n"}), ErrNoMain, "only Go programs of this module can be started: app"},
 		"Procfile shell":     {simple.with(tree{"Procfile": "web: app | tee log\n"}), ErrSource, "no shell"},
 		"Procfile broken":    {simple.with(tree{"Procfile": "app\n"}), ErrSource, "line 1"},
+		"Procfile escapes":   {simple.with(tree{"Procfile": "web: app \x1b[2J\n"}), ErrSource, "control characters"},
 		"Procfile twice":     {simple.with(tree{"Procfile": "web: app\nweb: app\n"}), ErrSource, "a second web"},
 		"two of a name":      {several.with(tree{"other/web/main.go": program("")}), ErrSource, "two programs are called \"web\""},
 		"two for Procfile":   {several.with(tree{"other/web/main.go": program(""), "Procfile": "web: web"}), ErrSource, "several packages build"},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -36,16 +35,14 @@ func (i *inspectCmd) Run(c *console) error {
 	}
 	switch {
 	case i.JSON:
-		e := json.NewEncoder(c.out)
-		e.SetIndent("", "  ")
-		return e.Encode(map[string]any{"digest": "sha256:" + d.Digest(), "size": d.Size(), "manifest": d.Manifest()})
+		return c.json(map[string]any{"digest": "sha256:" + d.Digest(), "size": d.Size(), "manifest": d.Manifest()})
 	case i.SBOM:
 		return document(c.out, d.SBOM)
 	case i.Provenance:
 		return document(c.out, d.Provenance)
 	case i.Files:
 		for _, f := range files {
-			fmt.Fprintln(c.out, f)
+			fmt.Fprintln(c.out, printable(f))
 		}
 		return nil
 	}

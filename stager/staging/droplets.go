@@ -2,6 +2,7 @@ package staging
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -82,9 +83,28 @@ func (s *Stager) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.c.Builder.Forget(func(space string, bytes int64) bool {
-		return s.busy(space) || spaces[space] && bytes <= s.c.CacheBytes
-	})
+	err = s.c.Builder.Forget(func(space string) bool { return s.busy(space) || spaces[space] })
+	return errors.Join(err, s.c.Builder.Trim(downloadBytes))
+}
+
+// downloadBytes is how much of what builds downloaded is kept.
+const downloadBytes = 20 << 30
+
+// trim removes caches that the builds since have made too large. It runs between
+// builds, on the goroutine that begins them.
+func (s *Stager) trim() {
+	s.mu.Lock()
+	grown := s.grown
+	s.grown = map[string]bool{}
+	s.mu.Unlock()
+	for space := range grown {
+		if s.busy(space) {
+			continue // its next end is another occasion
+		}
+		if err := s.c.Builder.Shrink(space, s.c.CacheBytes); err != nil {
+			s.c.Log.Error("shrink the caches of a space", "space", space, "err", err)
+		}
+	}
 }
 
 // busy tells whether a space has a build under way.

@@ -56,6 +56,7 @@ type Stager struct {
 	mu      sync.Mutex
 	running map[string]string // guid of a build to that of its space
 	failed  map[string]int    // how often the end of a build could not be written
+	grown   map[string]bool   // spaces that built since their caches were looked at
 }
 
 // New makes a stager, which does nothing until Run.
@@ -63,7 +64,7 @@ func New(c Config) *Stager {
 	c.AtOnce = cmp.Or(c.AtOnce, max(2, runtime.NumCPU()/2))
 	c.Time = cmp.Or(c.Time, 15*time.Minute)
 	c.CacheBytes = cmp.Or(c.CacheBytes, 4<<30)
-	return &Stager{c: c, poke: make(chan struct{}, 1), running: map[string]string{}, failed: map[string]int{}}
+	return &Stager{c: c, poke: make(chan struct{}, 1), running: map[string]string{}, failed: map[string]int{}, grown: map[string]bool{}}
 }
 
 // Stage says that the ledger holds a build to be done. It does not wait.
@@ -126,11 +127,13 @@ func (s *Stager) begin(ctx context.Context, builds *sync.WaitGroup) error {
 	if err != nil {
 		return err
 	}
+	s.trim()
 	for b := s.next(waiting); b != nil; b = s.next(waiting) {
 		builds.Go(func() {
 			s.stage(ctx, b)
 			s.mu.Lock()
 			delete(s.running, b.GUID)
+			s.grown[b.SpaceGUID] = true
 			s.mu.Unlock()
 			if ctx.Err() == nil {
 				s.Stage(ctx, b.GUID) // there is room again
