@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -118,7 +119,9 @@ func report(w io.Writer, err error) int {
 		return interrupted
 	}
 	err = advise(err)
-	fmt.Fprintf(w, "dew: error: %s\n", printable(err.Error()))
+	first, rest, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	fmt.Fprintf(w, "dew: error: %s\n", printable(first))
+	indented(w, rest)
 	var h *hinted
 	if errors.As(err, &h) {
 		fmt.Fprintf(w, "dew: hint: %s\n", h.hint)

@@ -47,6 +47,7 @@ func TestReport(t *testing.T) {
 		{nil, 0, ""},
 		{errors.New("it broke"), 1, "dew: error: it broke\n"},
 		{fmt.Errorf("build: %w", withHint(errors.New("no Go"), "install Go")), 1, "dew: error: build: no Go\ndew: hint: install Go\n"},
+		{errors.New("two\nlines\x1b"), 1, "dew: error: two\n   lines\\x1b\n"},
 		{exitStatus(137), 137, ""},
 	} {
 		var b bytes.Buffer

@@ -336,7 +336,11 @@ func (s *session) stage(ctx context.Context, app *client.App, pkg string, tail *
 		if b.Error != nil {
 			reason = *b.Error
 		}
-		return "", fmt.Errorf("the build failed: %s", strings.TrimSpace(reason))
+		reason, more, _ := strings.Cut(strings.TrimSpace(reason), "\n")
+		if tail == nil { // nobody has seen the rest
+			reason += "\n" + more
+		}
+		return "", fmt.Errorf("the build failed: %s", reason)
 	}
 	return b.Droplet.GUID, nil
 }
