@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dewpaas/dew/cf"
@@ -72,6 +73,7 @@ type Cell struct {
 	starts  chan struct{} // holds a token for each start that may be under way
 	wake    chan struct{}
 	prefix  string // of the names of this cell's guests on the host
+	closing atomic.Bool
 	rows    map[string]*cf.Report
 
 	keeping sync.Mutex // guards the next: one looks for a keeper at a time
@@ -238,7 +240,11 @@ func (c *Cell) adopt(ctx context.Context) error {
 		if err := json.Unmarshal(kept.Label, &l); err != nil || l.Placement.GUID == "" || !c.pool.take(l.Addr) {
 			c.cfg.Log.Error("cell: a kept guest cannot be told apart: it is ended", "name", kept.Name, "err", err)
 			g.Kill()
-			g.Close()
+			g.Stdout.Close()
+			g.Stderr.Close()
+			if err := g.Forget(); err != nil {
+				return err
+			}
 			continue
 		}
 		i := newInstance(c, l)
@@ -256,6 +262,28 @@ func (c *Cell) Wake() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
+	}
+}
+
+// Rewired returns when who may talk to whom is in force as the ledger says now.
+func (c *Cell) Rewired(ctx context.Context) error { return c.wiring.sync(ctx) }
+
+// Shut ends all guests, politely, while Run runs, and begins no others. What was
+// placed stays placed: the next cell begins it anew.
+func (c *Cell) Shut(ctx context.Context) error {
+	c.closing.Store(true)
+	c.Wake()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if !slices.ContainsFunc(c.list(), func(i *instance) bool { return !i.over() }) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("guests still run: %w", ctx.Err())
+		case <-tick.C:
+		}
 	}
 }
 
@@ -322,7 +350,7 @@ func (c *Cell) converge(ctx context.Context, all *sync.WaitGroup) error {
 		return err
 	}
 	for guid, i := range c.instances {
-		if p := wanted[guid]; p == nil || p.Stopping {
+		if p := wanted[guid]; p == nil || p.Stopping || c.closing.Load() {
 			i.requestStop()
 		}
 		if wanted[guid] == nil && i.over() {
@@ -336,7 +364,7 @@ func (c *Cell) converge(ctx context.Context, all *sync.WaitGroup) error {
 		}
 	}
 	for _, guid := range slices.Sorted(maps.Keys(wanted)) {
-		if c.instances[guid] == nil {
+		if c.instances[guid] == nil && !c.closing.Load() {
 			c.begin(ctx, wanted[guid], all)
 		}
 	}

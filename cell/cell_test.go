@@ -484,6 +484,36 @@ func TestCellIsReplaced(t *testing.T) {
 	}
 }
 
+// TestCellIsShut: guests end, placements stay and begin anew with the next cell.
+func TestCellIsShut(t *testing.T) {
+	h := newHouse(t)
+	h.open()
+	p := h.place(h.placement("app", "./app graceful"))
+	task := h.placement("app", "./app silent")
+	task.TaskGUID, task.ProcessGUID, task.Type = "t", "", "job"
+	h.place(task)
+	h.untilState(p, cf.InstanceRunning)
+	h.untilState(task, cf.InstanceRunning)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := h.cell.Shut(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.untilLogged("asked to end")
+	if r := h.report(p.GUID); r != nil {
+		t.Errorf("it is still reported: %+v", r)
+	}
+	if r := h.report(task.GUID); r == nil || r.State != cf.InstanceEnded {
+		t.Errorf("a task is not run twice: %+v", r)
+	}
+	if n := h.kept(); n != 0 {
+		t.Errorf("%d guests are kept", n)
+	}
+	h.close()
+	h.open()
+	h.untilState(p, cf.InstanceRunning)
+}
+
 func TestKeeperIsLost(t *testing.T) {
 	h := newHouse(t)
 	h.open()

@@ -260,7 +260,7 @@ func (i *instance) finish(end ending) {
 		i.tell(false, "Cell %s successfully destroyed container for instance %s", i.c.cfg.ID, p.GUID)
 	}
 	i.label.Addr = netip.Addr{}
-	i.report(cf.Report{State: cf.InstanceEnded, Status: end.status, Details: end.text}, func() {
+	written := func() {
 		if i.guest != nil {
 			if err := i.guest.Forget(); err != nil && !i.guest.Lost() {
 				i.c.cfg.Log.Warn("cell: the keeper does not forget a guest", "instance", p.GUID, "err", err)
@@ -271,5 +271,10 @@ func (i *instance) finish(end ending) {
 		}
 		close(i.ended)
 		i.c.Wake()
-	})
+	}
+	if i.c.closing.Load() && p.TaskGUID == "" {
+		i.c.reports.withdraw(p.GUID, written) // the next cell begins it anew
+		return
+	}
+	i.report(cf.Report{State: cf.InstanceEnded, Status: end.status, Details: end.text}, written)
 }

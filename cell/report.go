@@ -39,6 +39,9 @@ func (r *reporter) put(report *cf.Report, written func()) {
 // remove takes a report away.
 func (r *reporter) remove(guid string) { r.add(guid, saying{}) }
 
+// withdraw does the same, then calls written.
+func (r *reporter) withdraw(guid string, written func()) { r.add(guid, saying{written: written}) }
+
 func (r *reporter) add(guid string, s saying) {
 	r.mu.Lock()
 	r.pending[guid] = s

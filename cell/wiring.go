@@ -37,6 +37,19 @@ func (w *wiring) admit(ctx context.Context, l label) error {
 	w.mu.Lock()
 	w.local[l.Placement.GUID] = l
 	w.mu.Unlock()
+	return w.ask(ctx)
+}
+
+// sync returns when what the ledger says now is in force.
+func (w *wiring) sync(ctx context.Context) error {
+	w.mu.Lock()
+	w.stale = true
+	w.mu.Unlock()
+	return w.ask(ctx)
+}
+
+// ask waits for a change that begins after now.
+func (w *wiring) ask(ctx context.Context) error {
 	done := make(chan error, 1)
 	select {
 	case w.asks <- done:
