@@ -96,7 +96,10 @@ func (i *instance) tell(isErr bool, format string, args ...any) {
 
 // report says in the ledger how the instance is.
 func (i *instance) report(r cf.Report, written func()) {
-	r.GUID, r.CellID, r.AppGUID, r.Since = i.label.Placement.GUID, i.c.cfg.ID, i.label.Placement.AppGUID, time.Now().UTC()
+	r.GUID, r.CellID, r.AppGUID = i.label.Placement.GUID, i.c.cfg.ID, i.label.Placement.AppGUID
+	if r.Since.IsZero() {
+		r.Since = time.Now().UTC()
+	}
 	if i.label.Addr.IsValid() {
 		r.Address, r.Host = i.label.Addr.String(), i.c.cfg.Host
 	}

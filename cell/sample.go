@@ -31,14 +31,16 @@ func (c *Cell) Usage() map[string]cf.Usage {
 	all := map[string]cf.Usage{}
 	for _, i := range c.list() {
 		i.mu.Lock()
-		if i.pid != 0 {
-			all[i.label.Placement.GUID] = i.usage
-		}
 		first := i.pid != 0 && i.at.IsZero()
 		i.mu.Unlock()
 		if first { // it has just begun
 			i.sample()
 		}
+		i.mu.Lock()
+		if i.pid != 0 {
+			all[i.label.Placement.GUID] = i.usage
+		}
+		i.mu.Unlock()
 	}
 	return all
 }

@@ -33,7 +33,7 @@ func newWatch(i *instance) *watch {
 	}
 	if i.adopted != nil && i.adopted.State == cf.InstanceRunning {
 		w.healthy, w.ready = true, i.adopted.Routable
-		i.report(cf.Report{State: cf.InstanceRunning, Routable: w.ready}, nil)
+		i.report(cf.Report{State: cf.InstanceRunning, Routable: w.ready, Since: i.adopted.Since}, nil)
 	}
 	return w
 }

@@ -18,6 +18,8 @@ import (
 // commands is the whole command line. Each verb is a struct in a file of its
 // own with a Run method; kong hands Run what bind provides.
 type commands struct {
+	Up      upCmd      `cmd:"" help:"Run a whole foundation on this machine: API, stager, scheduler, cell and router."`
+	Down    downCmd    `cmd:"" help:"End the foundation on this machine and its guests. What is pushed stays pushed."`
 	Build   buildCmd   `cmd:"" help:"Build a droplet from a folder, or from a package of a module proxy."`
 	Inspect inspectCmd `cmd:"" help:"Tell what is in a droplet."`
 	Run     runCmd     `cmd:"" help:"Run a droplet, or a folder with a Go program, on this machine."`

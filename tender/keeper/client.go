@@ -17,8 +17,11 @@ import (
 // Client asks the keeper of a folder.
 type Client struct{ folder string }
 
+// ErrNone is returned by Open when there is no keeper and none may be started.
+var ErrNone = errors.New("nobody keeps guests here")
+
 // Open finds the keeper of a folder, or starts one with the command that spawn
-// makes. The folder must exist and be closed to others.
+// makes, if it is not nil. The folder must exist and be closed to others.
 func Open(ctx context.Context, folder string, spawn func() *exec.Cmd) (*Client, error) {
 	c := &Client{folder}
 	pause := time.Millisecond
@@ -30,6 +33,9 @@ func Open(ctx context.Context, folder string, spawn func() *exec.Cmd) (*Client, 
 		var refused *net.OpError
 		if !errors.As(err, &refused) { // it is there and does not want us
 			return nil, err
+		}
+		if spawn == nil {
+			return nil, ErrNone
 		}
 		if !begun {
 			begun = true
