@@ -245,29 +245,6 @@ func TestQuotaHolds(t *testing.T) {
 	f.do(422, admin, "DELETE", "/v3/organization_quotas/"+quota, "")
 }
 
-func TestUpload(t *testing.T) {
-	f := newFoundation(t)
-	token, _, _, app := f.tenant(f.login("admin", "pw"), "ann")
-	for _, c := range []struct {
-		say, file string
-		want      int
-	}{{"a path that leaves", "../main.go", 400}, {"a package", "main.go", 200}} {
-		pack := guid(f.do(201, token, "POST", "/v3/packages", `{"type":"bits","relationships":{`+to("app", app)+`}}`))
-		kind, body := bits(t, c.file)
-		w := f.send("POST", "/v3/packages/"+pack+"/upload", token, kind, body)
-		if w.Code != c.want {
-			t.Errorf("%s: %d %s, want %d", c.say, w.Code, w.Body, c.want)
-		}
-		ready := f.do(200, token, "GET", "/v3/packages/"+pack, "")["state"] == "READY"
-		if ready != (c.want == 200) {
-			t.Errorf("%s: ready is %v", c.say, ready)
-		}
-		if ready {
-			f.do(503, token, "POST", "/v3/builds", `{"package":{"guid":"`+pack+`"}}`)
-		}
-	}
-}
-
 func bits(t testing.TB, name string) (string, []byte) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)

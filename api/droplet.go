@@ -146,7 +146,7 @@ func (c *call) uploadDroplet(w http.ResponseWriter) error {
 	if err := c.transact(false, load); err != nil {
 		return err
 	}
-	c.r.Body = http.MaxBytesReader(w, c.r.Body, maxUpload+maxBody)
+	c.r.Body = http.MaxBytesReader(w, c.r.Body, c.maxUpload+maxBody)
 	sum, types, err := c.dropletBits()
 	if err != nil {
 		return err
@@ -187,13 +187,13 @@ func (c *call) dropletBits() (string, map[string]string, error) {
 			break
 		}
 		if err != nil {
-			return "", nil, badForm(err)
+			return "", nil, c.badForm(err)
 		}
 		if part.FormName() != "bits" {
 			continue
 		}
 		sum, types, err := c.droplets.Import(part)
-		if shown := uploadError(err); shown != err {
+		if shown := c.uploadError(err); shown != err {
 			return "", nil, shown
 		}
 		if err != nil {

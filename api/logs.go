@@ -18,6 +18,7 @@ func (s *Server) logRoutes(t table) {
 	}, nil)
 	t.stream(http.MethodGet, "/api/v1/read/{guid}", (*call).readLogs)
 	t.stream(http.MethodGet, "/api/v1/meta", (*call).logMeta)
+	t.raw(http.MethodGet, "/metrics", (*call).serveMetrics)
 }
 
 // readLogs shows the log of an app to everybody who may look at the app. The

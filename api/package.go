@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"mime"
@@ -116,11 +117,11 @@ func (c *call) deletePackage() (any, error) {
 	return c.done("package.delete")
 }
 
-const (
-	maxUpload   = 1 << 30
-	maxUnpacked = 2 << 30
-	maxFiles    = 100_000
-)
+// DefaultUpload is how many bytes an upload may have unless the operator says
+// otherwise: CAPI's own bound. It may unpack to twice as many.
+const DefaultUpload = 1 << 30
+
+const maxFiles = 100_000
 
 // upload takes the bits of a package. The bytes are kept outside of any
 // transaction; the package is READY only once they are on disk.
@@ -144,7 +145,7 @@ func (c *call) upload(w http.ResponseWriter) error {
 	if err := c.transact(false, load); err != nil {
 		return err
 	}
-	c.r.Body = http.MaxBytesReader(w, c.r.Body, maxUpload+2*maxBody)
+	c.r.Body = http.MaxBytesReader(w, c.r.Body, c.maxUpload+2*maxBody)
 	sum, err := c.bits(pool)
 	if err != nil {
 		return err
@@ -177,14 +178,14 @@ func (c *call) bits(pool []string) (sum string, err error) {
 	}
 	var wants []blob.Want
 	matched := false
-	limits := blob.Limits{Bytes: maxUnpacked, Files: maxFiles}
+	limits := blob.Limits{Bytes: 2 * c.maxUpload, Files: maxFiles}
 	for range 8 {
 		part, err := form.NextPart()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return "", badForm(err)
+			return "", c.badForm(err)
 		}
 		switch part.FormName() {
 		case "resources":
@@ -193,15 +194,15 @@ func (c *call) bits(pool []string) (sum string, err error) {
 			}
 			matched = true
 		case "bits":
-			sum, err := c.blobs.PutZip(part, maxUpload, pool, wants, limits)
-			return sum, uploadError(err)
+			sum, err := c.blobs.PutZip(part, c.maxUpload, pool, wants, limits)
+			return sum, c.uploadError(err)
 		}
 	}
 	if !matched || len(wants) == 0 {
 		return "", unprocessable("Upload must include either resources or bits")
 	}
 	sum, err = c.blobs.PutZip(nil, 0, pool, wants, limits)
-	return sum, uploadError(err)
+	return sum, c.uploadError(err)
 }
 
 func (c *call) form() (*multipart.Reader, error) {
@@ -212,10 +213,10 @@ func (c *call) form() (*multipart.Reader, error) {
 	return multipart.NewReader(c.r.Body, params["boundary"]), nil
 }
 
-func badForm(err error) error {
+func (c *call) badForm(err error) error {
 	var tooLong *http.MaxBytesError
 	if errors.As(err, &tooLong) {
-		return uploadError(err)
+		return c.uploadError(err)
 	}
 	return badBody("the multipart body is broken")
 }
@@ -335,11 +336,11 @@ func (c *call) matchResources() (any, error) {
 	return obj{"resources": matched}, nil
 }
 
-func uploadError(err error) error {
+func (c *call) uploadError(err error) error {
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.Is(err, blob.ErrSize), errors.As(err, &tooLong):
-		return &refusal{413, 290003, "CF-UploadTooLarge", "The package is larger than 1 GiB."}
+		return &refusal{413, 290003, "CF-UploadTooLarge", fmt.Sprintf("The upload is larger than %d bytes.", c.maxUpload)}
 	case errors.Is(err, blob.ErrZip):
 		return &refusal{400, 160001, "CF-AppBitsUploadInvalid", "The app upload is invalid: " + err.Error()}
 	case errors.Is(err, blob.ErrNoFile):

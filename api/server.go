@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dewpaas/dew/api/blob"
 	"github.com/dewpaas/dew/api/broker"
@@ -33,8 +35,10 @@ type Config struct {
 	Stager   Stager
 	Runtime  Runtime
 	Droplets Droplets
-	Logs     *logcache.Cache // takes the lines that the API writes too, and answers cf logs
-	Egress   egress.Guard    // where tenants may make the platform connect to
+	Logs     *logcache.Cache        // takes the lines that the API writes too, and answers cf logs
+	Egress   egress.Guard           // where tenants may make the platform connect to
+	Metrics  []prometheus.Collector // shown at /metrics beside the API's own
+	Upload   int64                  // bytes that an upload may have; DefaultUpload if 0
 	Log      *slog.Logger
 	URL      string // how clients reach the API, without a slash at the end
 	Domain   string // the shared domain made at the first start
@@ -62,39 +66,42 @@ type Runtime interface {
 
 // Server answers the API. It is safe for concurrent use.
 type Server struct {
-	store    cf.Store
-	uaa      *uaa.Server
-	blobs    *blob.Store
-	stager   Stager
-	runtime  Runtime
-	droplets Droplets
-	logs     *logcache.Cache
-	brokers  *broker.Worker
-	log      *slog.Logger
-	url      string
-	domain   string
-	tickets  [32]byte // key of download tickets
-	now      func() time.Time
+	store     cf.Store
+	uaa       *uaa.Server
+	blobs     *blob.Store
+	stager    Stager
+	runtime   Runtime
+	droplets  Droplets
+	logs      *logcache.Cache
+	brokers   *broker.Worker
+	metrics   metrics
+	log       *slog.Logger
+	url       string
+	domain    string
+	maxUpload int64
+	tickets   [32]byte // key of download tickets
+	now       func() time.Time
 }
 
 // New makes a server, and on an empty ledger the quota, domain, stacks, groups
 // that every foundation has.
 func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{store: c.Store, uaa: c.UAA, blobs: c.Blobs, stager: c.Stager, runtime: c.Runtime, droplets: c.Droplets, logs: c.Logs, log: c.Log,
-		url: strings.TrimSuffix(c.URL, "/"), domain: c.Domain, now: time.Now}
+		url: strings.TrimSuffix(c.URL, "/"), domain: c.Domain, maxUpload: cmp.Or(c.Upload, DefaultUpload), now: time.Now}
 	if s.logs == nil {
 		s.logs = logcache.New(logcache.DefaultBounds())
 	}
 	s.logs.SetGuard(c.Egress)
 	s.brokers = broker.New(c.Store, c.Egress, c.Log)
 	rand.Read(s.tickets[:]) // never fails since Go 1.24
+	s.metrics = s.newMetrics(c.Metrics)
 	return s, s.seed(ctx)
 }
 
 // Handler is the whole HTTP surface: API and UAA on one host.
 func (s *Server) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(s.stamp, oneSlash)
+	r.Use(s.metrics.watch, s.stamp, oneSlash)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &refusal{404, 10000, "CF-NotFound", "Unknown request"})
 	})
