@@ -100,7 +100,7 @@ type Exit struct {
 	Call    int            // number of the refused call when Forbidden and known, else -1
 	Detail  string         // more about HostFailed
 	CPUTime time.Duration  // user and system
-	MaxRSS  uint64         // bytes, high-water mark; 0: not known
+	MaxRSS  uint64         // bytes, high-water mark of its control group; 0: not known
 }
 
 // Code is the exit status of a shell that ran the guest as a command.

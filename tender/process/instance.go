@@ -111,7 +111,9 @@ func (i *Instance) reap() (info childInfo, usage unix.Rusage, err error) {
 
 // ended puts a wait status in words.
 func (i *Instance) ended(info childInfo, usage unix.Rusage) tender.Exit {
-	e := tender.Exit{Call: -1, MaxRSS: uint64(usage.Maxrss) << 10,
+	// Not the kernel's ru_maxrss: a process that was made with CLONE_VM has its
+	// parent's in it (fs/exec.c, exec_mmap).
+	e := tender.Exit{Call: -1, MaxRSS: i.group.PeakMemory(),
 		CPUTime: time.Duration(usage.Utime.Nano() + usage.Stime.Nano())}
 	const exited = 1 // CLD_EXITED
 	if info.code == exited {

@@ -112,8 +112,8 @@ const (
 // judge turns how QEMU ended and what the guest told into an Exit.
 func (i *instance) judge(p *os.ProcessState) tender.Exit {
 	e := tender.Exit{CPUTime: p.UserTime() + p.SystemTime(), Call: -1}
-	if u, ok := p.SysUsage().(*syscall.Rusage); ok {
-		e.MaxRSS = uint64(u.Maxrss) << 10
+	if i.group != nil {
+		e.MaxRSS = i.group.PeakMemory()
 	}
 	status, told := i.link.ExitStatus()
 	w, _ := p.Sys().(syscall.WaitStatus)
