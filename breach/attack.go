@@ -15,6 +15,8 @@ type Row struct {
 	Steps   []string // of the attacker; {name} is a value of the scene
 	Witness Witness
 
+	// Baseline are the steps in a container, where they differ.
+	Baseline []string
 	// NoBaseline leaves the attack out of the comparison, because there is
 	// nothing of the kind in a container.
 	NoBaseline bool

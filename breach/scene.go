@@ -42,6 +42,7 @@ type scene struct {
 	off        bool                         // a guard is out
 	baseline   stand                        // the container that this is about; nil: none
 	deaf       bool                         // do not read the log once the attacker holds
+	final      bool                         // the witness has seen all that there will be
 
 	out       *os.File // the read end of stdout
 	said      *said
@@ -50,6 +51,9 @@ type scene struct {
 	ended     chan struct{}
 	neighbour *scene
 	control   *recorder
+	street    *street     // nil: no network
+	paving    paving      // of the street
+	frames    []string    // of the step "{frames}", as the attacker writes them
 	heard     chan string // by a listener
 	answer    chan []byte // to the suite's question
 	record    *os.File    // of a bare process
@@ -141,6 +145,14 @@ func (s *scene) play(ctx context.Context) (Outcome, error) {
 	return Outcome{Gained: gained, Tried: s.tried(holds), How: s.how(holds)}, nil
 }
 
+// script is the row's steps, or those for a container.
+func (s *scene) script() []string {
+	if s.baseline != nil && s.row.Baseline != nil {
+		return s.row.Baseline
+	}
+	return s.row.Steps
+}
+
 // filled are the steps with the scene's values.
 func (s *scene) filled() []string {
 	pairs := []string{}
@@ -149,8 +161,14 @@ func (s *scene) filled() []string {
 	}
 	fill := strings.NewReplacer(pairs...)
 	steps := []string{}
-	for _, step := range s.row.Steps {
-		steps = append(steps, fill.Replace(step))
+	for _, step := range s.script() {
+		if step != "{frames}" {
+			steps = append(steps, fill.Replace(step))
+			continue
+		}
+		for _, f := range s.frames {
+			steps = append(steps, "send "+f)
+		}
 	}
 	return steps
 }
@@ -240,7 +258,7 @@ func (s *scene) look(ctx context.Context) (bool, error) {
 		default:
 		}
 		gained, err := s.row.Witness.gained(s)
-		if gained || err != nil || over {
+		if gained || err != nil || over || s.final {
 			return gained, err
 		}
 		select {
@@ -268,12 +286,14 @@ func (s *scene) tried(holds bool) bool {
 	if holds {
 		return true
 	}
-	name, _, _ := strings.Cut(s.row.Steps[len(s.row.Steps)-1], " ")
+	name, _, _ := strings.Cut(s.script()[len(s.script())-1], " ")
 	return s.exit.Reason != tender.Exited && s.exit.Reason != tender.HostFailed || s.said.has(name+": ")
 }
 
 func (s *scene) how(holds bool) string {
 	switch {
+	case s.alive() && len(s.said.String()) > len("holding\n"):
+		return s.lastWords()
 	case s.alive():
 		return "the attacker holds on"
 	case s.exit.Reason == tender.Exited && s.exit.Status == 0:
@@ -284,7 +304,7 @@ func (s *scene) how(holds bool) string {
 
 // lastWords is the last line, cut to a length for tables.
 func (s *scene) lastWords() string {
-	lines := strings.Split(strings.TrimSpace(s.said.String()), "\n")
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(s.said.String(), "holding\n", "")), "\n")
 	last := lines[len(lines)-1]
 	return strings.ToValidUTF8(last[:min(len(last), 100)], "?")
 }

@@ -25,10 +25,14 @@ func (s *scene) spec(stdout *os.File, steps []string) (*tender.Spec, error) {
 	}
 	s.later(func() { program.Close() })
 	s.control = new(recorder)
-	return &tender.Spec{
+	spec := &tender.Spec{
 		Name: s.name, Program: program, Image: s.image, Stdout: stdout, Limits: s.limits, DieWithCaller: true, Watch: s.control.watch,
 		Boot: boot.Config{Args: append([]string{"/attacker"}, steps...), Env: append([]string{"GOTRACEBACK=none"}, s.env...), Workdir: "/", OverlayQuota: 1 << 20},
-	}, nil
+	}
+	if s.street != nil {
+		spec.Tap, spec.Boot.NIC = s.street.card, s.street.nic()
+	}
+	return spec, nil
 }
 
 // guarded starts the attacker as its tender starts every guest.
@@ -63,7 +67,11 @@ func contained(v container.Variant) stand {
 			return nil, err
 		}
 		defer program.Close()
-		return s.suite.containers.Start(&container.Spec{Name: s.name, Variant: v, Dir: s.dir, Program: program,
+		var network func(int) error
+		if s.street != nil {
+			network = s.street.admit
+		}
+		return s.suite.containers.Start(&container.Spec{Network: network, Name: s.name, Variant: v, Dir: s.dir, Program: program,
 			Args: steps, Env: s.env, Stdout: stdout, Image: s.image, Limits: s.limits})
 	}
 }

@@ -214,13 +214,8 @@ func took(count func(*scene) int, atLeast int) Witness {
 func threads(s *scene) int     { return s.status("Threads") }
 func descriptors(s *scene) int { return len(linksOf(s.body.PID())) }
 
-// memory in MiB, the most that the host has given.
-func memory(s *scene) int {
-	if s.alive() {
-		return s.status("VmHWM") >> 10
-	}
-	return int(s.exit.MaxRSS >> 20)
-}
+// memory in MiB, the most that the host has given while the attacker held it.
+func memory(s *scene) int { return s.status("VmHWM") >> 10 }
 
 // spent: more CPU time than the quota allows, in two seconds. The quota is far
 // below what a busy machine has left for the run without it.

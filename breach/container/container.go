@@ -50,6 +50,10 @@ type Spec struct {
 	Stdout  *os.File // and stderr
 	Image   *os.File // descriptor 6; nil for none
 	Limits  tender.Limits
+
+	// Network, where it is set, gives the container's network its interfaces,
+	// before anything of the container runs. pid is its first process.
+	Network func(pid int) error
 }
 
 // Container is a running or ended one.
@@ -100,7 +104,7 @@ func (h *Host) start(s *Spec) (*Container, error) {
 	if c.group, err = h.groups.Create(s.Name, cgroup.Limits{Memory: s.Limits.Memory, CPUs: s.Limits.CPUs, PIDs: pids}); err != nil {
 		return nil, err
 	}
-	if err := c.startIn(); err != nil {
+	if err := c.startIn(s.Network); err != nil {
 		c.group.Remove()
 		return nil, err
 	}
@@ -108,9 +112,9 @@ func (h *Host) start(s *Spec) (*Container, error) {
 	return c, nil
 }
 
-// startIn starts the process and moves it into its group, for which the process
-// waits.
-func (c *Container) startIn() error {
+// startIn starts the process, moves it into its group and connects it, for which
+// the process waits.
+func (c *Container) startIn(network func(pid int) error) error {
 	procs, err := c.group.Procs()
 	if err != nil {
 		return err
@@ -128,6 +132,13 @@ func (c *Container) startIn() error {
 			c.cmd.Process.Kill()
 			c.cmd.Wait()
 			return fmt.Errorf("enter control group: %w", err)
+		}
+	}
+	if network != nil {
+		if err := network(c.cmd.Process.Pid); err != nil {
+			c.cmd.Process.Kill()
+			c.cmd.Wait()
+			return fmt.Errorf("connect the container: %w", err)
 		}
 	}
 	return nil
