@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/dewpaas/dew/cf"
@@ -137,12 +138,41 @@ func (l *lifecycle) apply(a *cf.App) error {
 	if l.Type != "" && l.Type != "buildpack" {
 		return unprocessable("Lifecycle type '%s' is disabled: droplets are built from Go source. Docker support is disabled.", l.Type)
 	}
-	if len(l.Data.Buildpacks) > 32 {
-		return unprocessable("Buildpacks can be at most 32")
-	}
 	a.Buildpacks = l.Data.Buildpacks
 	if l.Data.Stack != "" {
 		a.Stack = l.Data.Stack
+	}
+	return nil
+}
+
+// stackForm are the stacks of CF that manifests name. None of them is used: a
+// droplet brings its own operating system.
+var stackForm = regexp.MustCompile(`^cflinuxfs\d{1,2}$`)
+
+const ourStack = "cflinuxfs4"
+
+// suits checks the stack and the buildpacks of an app, and warns about those
+// that have no effect.
+func (c *call) suits(a *cf.App) error {
+	if a.Stack == "" {
+		a.Stack = ourStack
+	}
+	if !stackForm.MatchString(a.Stack) {
+		return unprocessable("Stack must be an existing stack: this platform has %s.", ourStack)
+	}
+	if a.Stack != ourStack {
+		c.warn("Stack %s has no effect: droplets are unikernels and bring their own operating system.", a.Stack)
+	}
+	if len(a.Buildpacks) > 32 {
+		return unprocessable("Buildpacks can be at most 32")
+	}
+	for _, b := range a.Buildpacks {
+		if len(b) > 255 {
+			return unprocessable("Buildpack names can have at most 255 characters")
+		}
+		if b != "go_buildpack" && b != "binary_buildpack" {
+			c.warn("Buildpack %s has no effect: Dew builds droplets from Go source itself.", b)
+		}
 	}
 	return nil
 }
@@ -184,8 +214,8 @@ func (c *call) insertApp(a *cf.App, s *cf.Space) error {
 		return err
 	}
 	a.SpaceGUID, a.State, a.Lifecycle = s.GUID, cf.Stopped, "buildpack"
-	if a.Stack == "" {
-		a.Stack = "cflinuxfs4"
+	if err := c.suits(a); err != nil {
+		return err
 	}
 	if err := c.tx.Insert(a); err != nil {
 		return taken(err, "App with the name '%s' already exists.", a.Name)
@@ -214,6 +244,9 @@ func (c *call) updateApp(a *cf.App) (obj, error) {
 		return nil, err
 	}
 	if err := b.Lifecycle.apply(a); err != nil {
+		return nil, err
+	}
+	if err := c.suits(a); err != nil {
 		return nil, err
 	}
 	if err := b.Metadata.apply(&a.Meta); err != nil {

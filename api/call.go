@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -38,7 +40,16 @@ type call struct {
 	// stager and the runtime use the ledger themselves. An error is the answer.
 	afters []func() error
 	late   any // the answer, when an after makes it
+	warned []string
 	status int // of the answer, where it is not the usual one
+}
+
+// warn tells the user something about a request that succeeds: the CLI prints it.
+func (c *call) warn(format string, args ...any) {
+	text := url.QueryEscape(fmt.Sprintf(format, args...))
+	if !slices.Contains(c.warned, text) {
+		c.warned = append(c.warned, text)
+	}
 }
 
 func (c *call) then(f func() error) { c.afters = append(c.afters, f) }
@@ -91,6 +102,9 @@ func (s *Server) serve(status int, write bool, f endpoint, params []string) http
 		if c.location != "" {
 			w.Header().Set("Location", c.location)
 		}
+		if len(c.warned) > 0 {
+			w.Header().Set("X-Cf-Warnings", strings.Join(c.warned, ","))
+		}
 		reply(w, cmp.Or(c.status, status), answer)
 	}
 }
@@ -102,7 +116,7 @@ func (c *call) transact(write bool, f func() error) error {
 		in = c.store.Update
 	}
 	return in(c.ctx, func(tx cf.Tx) error {
-		c.tx, c.afters, c.location, c.status = tx, nil, "", 0
+		c.tx, c.afters, c.location, c.status, c.warned = tx, nil, "", 0, nil
 		if err := c.loadRoles(); err != nil {
 			return err
 		}

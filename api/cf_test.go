@@ -60,6 +60,7 @@ func listening(t *testing.T) (*foundation, string) {
 	f := foundationWith(t, func(config *Config) {
 		c.store = config.Store
 		config.Stager, config.Runtime, config.URL = c, c, s.URL
+		config.Droplets = &bytesOfDroplets{kept: map[string][]byte{}}
 		config.Egress = egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	})
 	f.cells, later = c, f.Handler

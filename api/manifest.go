@@ -225,6 +225,9 @@ func (c *call) applyApp(s *cf.Space, m manifestApp) ([]*cf.ServiceWork, error) {
 	if err := m.onApp(a); err != nil {
 		return nil, err
 	}
+	if err := c.suits(a); err != nil {
+		return nil, err
+	}
 	if err := c.tx.Save(a); err != nil {
 		return nil, err
 	}
