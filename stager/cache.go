@@ -74,7 +74,7 @@ func (b *Builder) Warm(ctx context.Context) error {
 
 func (b *Builder) base() string {
 	sum := sha256.Sum256([]byte(b.root.Digest + " " + strings.Join(b.c.Std, " ")))
-	return filepath.Join(b.c.Cache, "std-"+hex.EncodeToString(sum[:16]))
+	return filepath.Join(b.c.Common, "std-"+hex.EncodeToString(sum[:16]))
 }
 
 // warm returns the folder with the compiled standard library. It is made under a
@@ -160,10 +160,14 @@ func (w *work) share(build string) error {
 		if info, err := d.Info(); err == nil && now.Sub(info.ModTime()) > 24*time.Hour {
 			os.Chtimes(path, now, now)
 		}
-		if err := put(path, to); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+		err = put(path, to)
+		if errors.Is(err, unix.EXDEV) { // the caches lie on another file system
+			err = copyFile(path, to)
 		}
-		return nil
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
 	})
 }
 
@@ -175,7 +179,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, b, 0o644)
+	return os.WriteFile(to, b, 0o444)
 }
 
 // Forget removes the caches of tenants for which keep returns false. No build of

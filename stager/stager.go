@@ -22,6 +22,9 @@ import (
 // Config of a Builder.
 type Config struct {
 	Cache string // folder of its own
+	// Common is a folder that builders may share, whatever they build for whom:
+	// shadows of Go and the compiled standard library. "": Cache.
+	Common string
 	// SandboxOptional lets builds go on without a sandbox where none can be had.
 	SandboxOptional bool
 	// NoSandbox builds without one in any case.
@@ -45,24 +48,30 @@ type Builder struct {
 
 // New prepares a builder: it finds Go and makes its shadow where it is missing.
 func New(ctx context.Context, c Config) (*Builder, error) {
-	cache, err := filepath.Abs(c.Cache)
-	if err != nil {
-		return nil, err
+	if c.Common == "" {
+		c.Common = c.Cache
 	}
-	c.Cache = cache
+	for _, dir := range []*string{&c.Cache, &c.Common} {
+		abs, err := filepath.Abs(*dir)
+		if err != nil {
+			return nil, err
+		}
+		*dir = abs
+	}
 	if c.Proxy == "" {
 		c.Proxy = "https://proxy.golang.org"
 	}
 	if len(c.Std) == 0 {
 		c.Std = strings.Fields(stdRoots)
 	}
-	if err := os.MkdirAll(filepath.Join(cache, "work"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(c.Cache, "work"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the stager's cache: %w", err)
 	}
-	b := &Builder{c: c}
-	if b.root, err = goroot.Open(ctx, filepath.Join(cache, "goroot")); err != nil {
+	root, err := goroot.Open(ctx, filepath.Join(c.Common, "goroot"))
+	if err != nil {
 		return nil, err
 	}
+	b := &Builder{c: c, root: root}
 	b.bare.Store(c.NoSandbox)
 	return b, b.tidy()
 }
@@ -86,7 +95,7 @@ func (b *Builder) tidy() error {
 		return err
 	}
 	for pattern, age := range map[string]time.Duration{"goroot/*": 30 * 24 * time.Hour, "std-*": 30 * 24 * time.Hour} {
-		dirs, err := filepath.Glob(filepath.Join(b.c.Cache, pattern))
+		dirs, err := filepath.Glob(filepath.Join(b.c.Common, pattern))
 		if err != nil {
 			return err
 		}

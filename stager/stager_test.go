@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 func workshop(t testing.TB) *Builder {
 	cache, err := os.UserCacheDir()
 	check(t, err)
-	b, err := New(context.Background(), Config{Cache: filepath.Join(cache, "dew", "stager"), SandboxOptional: true})
+	b, err := New(context.Background(), Config{Cache: filepath.Join(cache, "dew", "stager"), Common: filepath.Join(cache, "dew"), SandboxOptional: true})
 	check(t, err)
 	return b
 }
@@ -300,7 +300,7 @@ func TestVendorFolder(t *testing.T) {
 	source := tree{"go.mod": mod + "\nrequire example.com/dep v1.2.3\n", "main.go": "package main\n\nimport (\n\t\"os\"\n\n\t\"example.com/dep\"\n)\n\nfunc main() { os.Stdout.WriteString(dep.Says) }\n",
 		"vendor/modules.txt":            "# example.com/dep v1.2.3\n## explicit; go 1.26\nexample.com/dep\n",
 		"vendor/example.com/dep/dep.go": "package dep\n\nconst Says = \"vendored\"\n", "go.sum": ""}
-	b, err := New(t.Context(), Config{Cache: workshop(t).c.Cache, SandboxOptional: true, Proxy: "off"})
+	b, err := New(t.Context(), Config{Cache: workshop(t).c.Cache, Common: workshop(t).c.Common, SandboxOptional: true, Proxy: "off"})
 	check(t, err)
 	d, err := b.Build(t.Context(), &Request{Files: source.fs()}, store(t))
 	check(t, err)

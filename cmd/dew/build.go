@@ -132,7 +132,7 @@ func newBuilder(ctx context.Context) (*stager.Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := stager.Config{Cache: cache, SandboxOptional: true, Proxy: env.GOPROXY, SumDB: env.GOSUMDB, NoSumDB: env.GONOSUMDB}
+	config := stager.Config{Cache: cache, Common: filepath.Dir(cache), SandboxOptional: true, Proxy: env.GOPROXY, SumDB: env.GOSUMDB, NoSumDB: env.GONOSUMDB}
 	if env.GOMODCACHE != "" {
 		config.Downloads = []string{filepath.Join(env.GOMODCACHE, "cache", "download")}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 
 	"github.com/dewpaas/dew/droplet"
@@ -17,7 +18,11 @@ func openStager(ctx context.Context, data string, c staging.Config) (*staging.St
 	if err != nil {
 		return nil, err
 	}
-	c.Builder, err = stager.New(ctx, stager.Config{Cache: filepath.Join(data, "stager"), Proxy: env.GOPROXY, SumDB: env.GOSUMDB, NoSumDB: env.GONOSUMDB})
+	settings := stager.Config{Cache: filepath.Join(data, "stager"), Proxy: env.GOPROXY, SumDB: env.GOSUMDB, NoSumDB: env.GONOSUMDB}
+	if base, err := os.UserCacheDir(); err == nil { // a service may have none
+		settings.Common = filepath.Join(base, "dew")
+	}
+	c.Builder, err = stager.New(ctx, settings)
 	if err != nil {
 		return nil, err
 	}

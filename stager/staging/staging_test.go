@@ -89,7 +89,7 @@ func (f *foundation) said() string {
 func found(t *testing.T) *foundation {
 	cache, err := os.UserCacheDir()
 	check(t, err)
-	builder, err := stager.New(t.Context(), stager.Config{Cache: filepath.Join(cache, "dew", "stager"), SandboxOptional: true, NoSandbox: os.Geteuid() != 0,
+	builder, err := stager.New(t.Context(), stager.Config{Cache: filepath.Join(cache, "dew", "staging-test"), Common: filepath.Join(cache, "dew"), SandboxOptional: true, NoSandbox: os.Geteuid() != 0,
 		Std: []string{"os"}})
 	check(t, err)
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "ledger.db"))
