@@ -12,13 +12,34 @@ var appList = listing[*cf.App]{
 	filters: filters{"names": by("name"), "space_guids": by("space_guid"), "stacks": by("stack"), "lifecycle_type": by("lifecycle"),
 		"organization_guids": byOrg},
 	order: []string{"name", "state"}, visible: inVisibleSpaces, show: showApp,
-	includes: map[string]func(*call, []*cf.App, obj) error{"space": func(c *call, page []*cf.App, included obj) error {
-		guids := []string{}
-		for _, a := range page {
-			guids = append(guids, a.SpaceGUID)
+	includes: spacesAndOrgs(func(a *cf.App) string { return a.SpaceGUID }),
+}
+
+// spacesAndOrgs are the includes of what lives in a space.
+func spacesAndOrgs[P cf.Record](spaceOf func(P) string) map[string]func(*call, []P, obj) error {
+	spaces := func(c *call, page []P, included obj) error {
+		return includeIn(c, included, "spaces", each(page, spaceOf), showSpace)
+	}
+	both := func(c *call, page []P, included obj) error {
+		if err := spaces(c, page, included); err != nil {
+			return err
 		}
-		return includeIn(c, included, "spaces", guids, showSpace)
-	}},
+		list, err := cf.List[cf.Space](c.tx, cf.Query{Where: []cf.Cond{cf.Is("guid", each(page, spaceOf)...)}})
+		if err != nil {
+			return err
+		}
+		return includeOrgs(c, list, included)
+	}
+	return map[string]func(*call, []P, obj) error{"space": spaces, "space.organization": both, "org": both}
+}
+
+// each is f of every entry.
+func each[P any](page []P, f func(P) string) []string {
+	out := []string{}
+	for _, p := range page {
+		out = append(out, f(p))
+	}
+	return out
 }
 
 func showApp(c *call, a *cf.App) (obj, error) {
@@ -37,7 +58,7 @@ func showApp(c *call, a *cf.App) (obj, error) {
 func (s *Server) appRoutes(t table) {
 	list(t, "/v3/apps", appList)
 	t.post("/v3/apps", 201, (*call).createApp)
-	t.get("/v3/apps/{guid}", withApp(look, showApp))
+	t.get("/v3/apps/{guid}", func(c *call) (any, error) { return seen(c, appList, "App") }, "include")
 	t.patch("/v3/apps/{guid}", withApp(develop, (*call).updateApp))
 	t.delete("/v3/apps/{guid}", 202, (*call).deleteApp)
 	t.post("/v3/apps/{guid}/actions/clear_buildpack_cache", 202, withApp(operate, func(c *call, _ *cf.App) (obj, error) {

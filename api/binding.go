@@ -30,18 +30,10 @@ var bindingList = listing[*cf.ServiceBinding]{
 	order: []string{"name"}, visible: inVisibleSpaces, show: showBinding,
 	includes: map[string]func(*call, []*cf.ServiceBinding, obj) error{
 		"app": func(c *call, page []*cf.ServiceBinding, included obj) error {
-			guids := []string{}
-			for _, b := range page {
-				guids = append(guids, b.AppGUID)
-			}
-			return includeIn(c, included, "apps", guids, showApp)
+			return includeIn(c, included, "apps", each(page, func(b *cf.ServiceBinding) string { return b.AppGUID }), showApp)
 		},
 		"service_instance": func(c *call, page []*cf.ServiceBinding, included obj) error {
-			guids := []string{}
-			for _, b := range page {
-				guids = append(guids, b.InstanceGUID)
-			}
-			return includeIn(c, included, "service_instances", guids, showInstance)
+			return includeIn(c, included, "service_instances", each(page, func(b *cf.ServiceBinding) string { return b.InstanceGUID }), showInstance)
 		}},
 }
 

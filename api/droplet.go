@@ -34,6 +34,18 @@ func showDroplet(c *call, d *cf.Droplet) (obj, error) {
 		"checksum": checksum, "relationships": obj{"app": toOne(d.AppGUID)}, "links": links}), nil
 }
 
+// currentDroplet leaves of an app's droplets the one that it has now.
+func currentDroplet(c *call, q *cf.Query, values []string) error {
+	if len(values) != 1 || values[0] != "true" && values[0] != "false" {
+		return badQuery("current must be true or false")
+	}
+	a, _, err := c.app("guid", look)
+	if err == nil && values[0] == "true" {
+		q.Where = append(q.Where, cf.Is("guid", a.DropletGUID))
+	}
+	return err
+}
+
 // Droplets keeps the bytes of droplets. A droplet is verified when it comes in.
 type Droplets interface {
 	// Import reads a droplet, which is hostile until it was verified, and
@@ -45,7 +57,9 @@ type Droplets interface {
 
 func (s *Server) dropletRoutes(t table) {
 	list(t, "/v3/droplets", dropletList)
-	under(t, "droplets", dropletList)
+	ofOneApp := dropletList
+	ofOneApp.filters = with(dropletList.filters, filters{"current": currentDroplet})
+	under(t, "droplets", ofOneApp)
 	t.post("/v3/droplets", 201, (*call).createDroplet, "source_guid")
 	t.get("/v3/droplets/{guid}", inSpace("Droplet", look, showDroplet))
 	t.patch("/v3/droplets/{guid}", inSpace("Droplet", develop, relabel(showDroplet)))

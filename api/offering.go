@@ -37,11 +37,7 @@ var planList = listing[*cf.ServicePlan]{
 	order: []string{"name"}, visible: visiblePlans, show: showPlan, fields: planFields,
 	includes: map[string]func(*call, []*cf.ServicePlan, obj) error{
 		"service_offering": func(c *call, page []*cf.ServicePlan, included obj) error {
-			guids := []string{}
-			for _, p := range page {
-				guids = append(guids, p.OfferingGUID)
-			}
-			return includeIn(c, included, "service_offerings", guids, showOffering)
+			return includeIn(c, included, "service_offerings", each(page, func(p *cf.ServicePlan) string { return p.OfferingGUID }), showOffering)
 		},
 		"space.organization": includePlanSpaces,
 	},

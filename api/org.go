@@ -25,11 +25,7 @@ func showSpace(c *call, s *cf.Space) (obj, error) {
 }
 
 func includeOrgs(c *call, page []*cf.Space, included obj) error {
-	guids := []string{}
-	for _, s := range page {
-		guids = append(guids, s.OrgGUID)
-	}
-	return includeIn(c, included, "organizations", guids, showOrg)
+	return includeIn(c, included, "organizations", each(page, func(s *cf.Space) string { return s.OrgGUID }), showOrg)
 }
 
 // includeIn adds the records with these guids to the block of that name.
@@ -67,7 +63,7 @@ func (s *Server) orgRoutes(t table) {
 	})
 	list(t, "/v3/spaces", spaceList)
 	t.post("/v3/spaces", 201, (*call).createSpace)
-	t.get("/v3/spaces/{guid}", withSpace(look, showSpace))
+	t.get("/v3/spaces/{guid}", func(c *call) (any, error) { return seen(c, spaceList, "Space") }, "include")
 	t.patch("/v3/spaces/{guid}", withSpace(manage, (*call).updateSpace))
 	t.delete("/v3/spaces/{guid}", 202, (*call).deleteSpace)
 	t.get("/v3/spaces/{guid}/relationships/isolation_segment", withSpace(look, func(*call, *cf.Space) (obj, error) { return toOne(""), nil }))

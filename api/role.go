@@ -20,13 +20,16 @@ var roleList = listing[*cf.Role]{
 		return nil
 	},
 	show: showRole,
-	includes: map[string]func(*call, []*cf.Role, obj) error{"user": func(c *call, page []*cf.Role, included obj) error {
-		guids := []string{}
-		for _, r := range page {
-			guids = append(guids, r.UserGUID)
-		}
-		return includeIn(c, included, "users", guids, showUser)
-	}},
+	includes: map[string]func(*call, []*cf.Role, obj) error{
+		"user": func(c *call, page []*cf.Role, included obj) error {
+			return includeIn(c, included, "users", each(page, func(r *cf.Role) string { return r.UserGUID }), showUser)
+		},
+		"space": func(c *call, page []*cf.Role, included obj) error {
+			return includeIn(c, included, "spaces", each(page, func(r *cf.Role) string { return r.SpaceGUID }), showSpace)
+		},
+		"organization": func(c *call, page []*cf.Role, included obj) error {
+			return includeIn(c, included, "organizations", each(page, func(r *cf.Role) string { return r.OrgGUID }), showOrg)
+		}},
 }
 
 func showRole(c *call, r *cf.Role) (obj, error) {
@@ -61,7 +64,7 @@ func showUser(c *call, u *cf.User) (obj, error) {
 func (s *Server) roleRoutes(t table) {
 	list(t, "/v3/roles", roleList)
 	t.post("/v3/roles", 201, (*call).createRole)
-	t.get("/v3/roles/{guid}", (*call).getRole)
+	t.get("/v3/roles/{guid}", func(c *call) (any, error) { return seen(c, roleList, "Role") }, "include")
 	t.delete("/v3/roles/{guid}", 202, (*call).deleteRole)
 	list(t, "/v3/users", userList)
 	t.post("/v3/users", 201, (*call).createUser)
@@ -249,18 +252,6 @@ func (c *call) named(o one) (*cf.User, error) {
 	}
 	u = &cf.User{Meta: cf.Meta{GUID: a.GUID}, Username: a.Username, Origin: a.Origin}
 	return u, c.tx.Insert(u)
-}
-
-func (c *call) getRole() (any, error) {
-	q := cf.Query{Where: []cf.Cond{cf.Is("guid", c.param("guid"))}, Limit: 1}
-	if err := roleList.visible(c, &q); err != nil {
-		return nil, err
-	}
-	found, err := cf.List[cf.Role](c.tx, q)
-	if err != nil || len(found) == 0 {
-		return nil, hide(err, "Role")
-	}
-	return showRole(c, found[0])
 }
 
 func (c *call) deleteRole() (any, error) {

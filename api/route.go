@@ -283,21 +283,15 @@ var routeList = listing[*cf.Route]{
 			return err
 		}},
 	visible: inVisibleSpaces, show: showRoute,
-	includes: map[string]func(*call, []*cf.Route, obj) error{
-		"domain": func(c *call, page []*cf.Route, included obj) error {
-			guids := []string{}
-			for _, r := range page {
-				guids = append(guids, r.DomainGUID)
-			}
-			return includeIn(c, included, "domains", guids, showDomain)
-		},
-		"space": func(c *call, page []*cf.Route, included obj) error {
-			guids := []string{}
-			for _, r := range page {
-				guids = append(guids, r.SpaceGUID)
-			}
-			return includeIn(c, included, "spaces", guids, showSpace)
-		}},
+	includes: routeIncludes(),
+}
+
+func routeIncludes() map[string]func(*call, []*cf.Route, obj) error {
+	m := spacesAndOrgs(func(r *cf.Route) string { return r.SpaceGUID })
+	m["domain"] = func(c *call, page []*cf.Route, included obj) error {
+		return includeIn(c, included, "domains", each(page, func(r *cf.Route) string { return r.DomainGUID }), showDomain)
+	}
+	return m
 }
 
 // mapped are the routes that lead to the apps.
@@ -340,7 +334,7 @@ func (c *call) destinations(r *cf.Route) ([]obj, error) {
 func (s *Server) routeRoutes(t table) {
 	list(t, "/v3/routes", routeList)
 	t.post("/v3/routes", 201, (*call).createRoute)
-	t.get("/v3/routes/{guid}", withRoute(look, showRoute))
+	t.get("/v3/routes/{guid}", func(c *call) (any, error) { return seen(c, routeList, "Route") }, "include")
 	t.patch("/v3/routes/{guid}", withRoute(operate, (*call).updateRoute))
 	t.delete("/v3/routes/{guid}", 202, (*call).deleteRoute)
 	t.get("/v3/routes/{guid}/destinations", withRoute(look, (*call).showDestinations))

@@ -46,19 +46,14 @@ func byType(known ...string) filter {
 	}
 }
 
+func spaceOfInstance(i *cf.ServiceInstance) string { return i.SpaceGUID }
+
 func instanceSpaces(c *call, page []*cf.ServiceInstance, included obj) error {
-	guids := []string{}
-	for _, i := range page {
-		guids = append(guids, i.SpaceGUID)
-	}
-	return includeIn(c, included, "spaces", guids, showSpace)
+	return includeIn(c, included, "spaces", each(page, spaceOfInstance), showSpace)
 }
 
 func instanceOrgs(c *call, page []*cf.ServiceInstance, included obj) error {
-	guids := []string{}
-	for _, i := range page {
-		guids = append(guids, i.SpaceGUID)
-	}
+	guids := each(page, spaceOfInstance)
 	list, err := cf.List[cf.Space](c.tx, cf.Query{Where: []cf.Cond{cf.Is("guid", guids...)}})
 	if err != nil {
 		return err
