@@ -178,8 +178,9 @@ func (t *street) plan() cf.Topology {
 		Endpoints: []cf.Endpoint{endpoint(t.mal, "mal"), endpoint(t.ann, "ann"), endpoint(t.bob, "bob")},
 		Policies:  []cf.NetworkPolicy{policy("tcp"), policy("udp")}, Groups: []cf.SecurityGroup{group},
 		Gateway: vnet.Gateway, GatewayMAC: vnet.GatewayMAC, Resolvers: []netip.AddrPort{netip.AddrPortFrom(vnet.Gateway, 53)},
-		Guests:    []netip.Prefix{netip.MustParsePrefix("10.254.0.0/16")},
-		Protected: []cf.Protected{{Prefix: netip.MustParsePrefix("172.30.0.0/16"), What: "the host"}, {Prefix: netip.MustParsePrefix("192.0.2.0/24"), What: "the host"}},
+		Guests: []netip.Prefix{netip.MustParsePrefix("10.254.0.0/16")},
+		Protected: []cf.Protected{{Prefix: netip.MustParsePrefix("172.30.0.0/16"), What: "the host"}, {Prefix: netip.MustParsePrefix("192.0.2.0/24"), What: "the host"},
+			{Prefix: netip.MustParsePrefix("169.254.0.0/16"), What: "metadata addresses"}},
 	}
 }
 
@@ -280,6 +281,7 @@ func (t *street) openOut() error {
 		if err != nil {
 			return err
 		}
+		t.out.tap = f
 		t.out.receive(f, abi.VNetHeaderSize)
 		t.out.mac = mac(link.Attrs().HardwareAddr)
 		addr := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(172, 31, 255, 1), Mask: net.CIDRMask(32, 32)}}

@@ -68,7 +68,10 @@ func (t *street) ip(p packet) string {
 // said so.
 func settled(s *scene) error {
 	for end := time.Now().Add(10 * time.Second); !s.street.bob.has(lawfulText(s)); time.Sleep(2 * time.Millisecond) {
-		if s.baseline != nil && s.said.has("card: call") {
+		if s.baseline != nil && (s.said.has("card: call") || !slices.Contains(s.script(), "send {lawful}")) {
+			if !s.final {
+				time.Sleep(100 * time.Millisecond) // what was said by a socket is on its way
+			}
 			s.final = true
 			return nil
 		}
@@ -76,8 +79,8 @@ func settled(s *scene) error {
 			return errors.New("the lawful frame behind the attack did not arrive: the network does not work")
 		}
 	}
-	if !s.final {
-		time.Sleep(30 * time.Millisecond) // other parties' readers may be behind bob's
+	if !s.final && !s.off {
+		time.Sleep(100 * time.Millisecond) // other parties' readers may be behind bob's
 		s.final = true
 	}
 	return nil

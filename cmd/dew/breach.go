@@ -1,25 +1,37 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/dewpaas/dew/breach"
+	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/tender"
 )
 
 // breachCmd is `dew breach`.
 type breachCmd struct {
+	Droplet string   `arg:"" optional:"" help:"Droplet to report on: a file, or a folder with an OCI image layout." type:"path"`
+	Tender  string   `enum:"process,qemu" default:"process" help:"Kind of tender that the report is for: ${enum}."`
+	Env     []string `short:"e" placeholder:"K=V" sep:"none" help:"An environment variable that the droplet would get."`
+	Memory  size     `short:"m" default:"256M" help:"Limit of memory, with K, M or G."`
+	CPUs    float64  `name:"cpus" help:"Limit of CPUs."`
+	Expect  string   `help:"Fail when the report has more than this one, JSON as --json prints it." type:"existingfile"`
+
 	Suite  bool     `help:"Make every attack of the catalogue against throw-away guests, with its guard and without."`
 	Attack []string `placeholder:"NAME" help:"Make only these attacks."`
 	List   bool     `help:"List the attacks and the guards that stop them; make none."`
 	JSON   bool     `name:"json" help:"Print JSON."`
 }
 
-// Run lists or makes attacks. It fails when one was not stopped, or was not
+// Run reports on a droplet, lists attacks or makes them. It fails when one was not stopped, or was not
 // proven to be an attack.
 func (b *breachCmd) Run(ctx context.Context, c *console) error {
 	attacks, err := b.attacks()
@@ -28,8 +40,10 @@ func (b *breachCmd) Run(ctx context.Context, c *console) error {
 		return err
 	case b.List:
 		return b.list(c, attacks)
+	case b.Droplet != "":
+		return b.report(c)
 	case !b.Suite && len(b.Attack) == 0:
-		return withHint(fmt.Errorf("breach: nothing to do"), "`dew breach --suite` makes every attack, `dew breach --list` tells them")
+		return withHint(fmt.Errorf("breach: nothing to do"), "`dew breach DROPLET` reports, `dew breach --suite` makes every attack, `dew breach --list` tells them")
 	}
 	return b.suite(ctx, c, attacks)
 }
@@ -67,18 +81,12 @@ func (b *breachCmd) list(c *console, attacks []breach.Attack) error {
 		}
 	}
 	if b.JSON {
-		return printJSON(c, map[string]any{"attacks": lines})
+		return c.json(map[string]any{"attacks": lines})
 	}
 	for _, l := range lines {
 		fmt.Fprintf(c.out, "%-20s %-8s the attacker has: %s\n%-29s guard: %s: %s\n", l.Name, l.Tender, l.Goal, "", l.Guard, l.What)
 	}
 	return nil
-}
-
-func printJSON(c *console, v any) error {
-	e := json.NewEncoder(c.out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }
 
 func (b *breachCmd) suite(ctx context.Context, c *console, attacks []breach.Attack) error {
@@ -106,7 +114,7 @@ func (b *breachCmd) suite(ctx context.Context, c *console, attacks []breach.Atta
 		}
 	})
 	if b.JSON {
-		if err := printJSON(c, map[string]any{"attacks": results}); err != nil {
+		if err := c.json(map[string]any{"attacks": results}); err != nil {
 			return err
 		}
 	}
@@ -144,4 +152,72 @@ func verdictLine(r breach.Result) string {
 		line += "; succeeds " + strings.Join(gained, " and ")
 	}
 	return line
+}
+
+// report tells what an attacker gets who owns the droplet.
+func (b *breachCmd) report(c *console) error {
+	d, err := droplet.Open(b.Droplet)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	files, err := verified(d)
+	if err != nil {
+		return err
+	}
+	env := map[string]string{}
+	for _, kv := range b.Env {
+		key, value, _ := strings.Cut(kv, "=")
+		env[key] = value
+	}
+	r := breach.Predict(breach.Alone(filepath.Base(b.Droplet), breach.Kind(b.Tender), env, len(files), tender.Limits{Memory: uint64(b.Memory), CPUs: b.CPUs}))
+	if b.JSON {
+		err = c.json(r)
+	} else {
+		err = describeBreach(c.out, r)
+	}
+	if err != nil || b.Expect == "" {
+		return err
+	}
+	return expected(b.Expect, r)
+}
+
+// expected compares a report with the file of what is allowed.
+func expected(path string, r breach.Report) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var allowed breach.Report
+	if err := json.Unmarshal(text, &allowed); err != nil {
+		return withHint(fmt.Errorf("%s is no report: %w", path, err), "`dew breach --json` prints one")
+	}
+	if more := r.Violations(allowed); len(more) > 0 {
+		return fmt.Errorf("an attacker gets more than %s allows: %s", path, strings.Join(more, "; "))
+	}
+	return nil
+}
+
+// describeBreach is a report for people.
+func describeBreach(w io.Writer, r breach.Report) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Who owns %s under the %s tender has:\n", r.Subject, r.Tender)
+	fmt.Fprintf(&b, "  secrets (%d):\n", len(r.Secrets))
+	for _, s := range r.Secrets {
+		fmt.Fprintf(&b, "    %s (%s)\n", printable(s.Name), s.From)
+	}
+	for _, way := range []struct {
+		title string
+		links []breach.Link
+	}{{"reaches", r.Reaches}, {"is reached by", r.ReachedBy}} {
+		fmt.Fprintf(&b, "  %s (%d):\n", way.title, len(way.links))
+		for _, l := range way.links {
+			fmt.Fprintf(&b, "    %s %s %s: %s\n", l.Peer, l.Protocol, l.Ports, l.Rule)
+		}
+	}
+	fmt.Fprintf(&b, "  host calls (%d): %s\n", len(r.HostCalls), strings.Join(r.HostCalls, " "))
+	fmt.Fprintf(&b, "  files to read: %d; what persists: %s\n", r.Files, cmp.Or(strings.Join(r.Persists, ", "), "nothing"))
+	fmt.Fprintf(&b, "  limits: %d bytes of memory, %g CPUs, %d threads (0: none)\n", r.Limits.MemoryBytes, r.Limits.CPUs, r.Limits.Threads)
+	_, err := io.WriteString(w, b.String())
+	return err
 }

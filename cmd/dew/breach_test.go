@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/dewpaas/dew/breach"
+	"github.com/dewpaas/dew/tender"
 )
 
 // breached runs `dew breach` with arguments.
@@ -53,7 +55,7 @@ func TestBreachLists(t *testing.T) {
 	if status, _, errs := breached(t, "--attack", "nonsense"); status != 1 || !strings.Contains(errs, "dew: hint: `dew breach --list`") {
 		t.Errorf("%d: %s", status, errs)
 	}
-	if status, _, errs := breached(t); status != 1 || !strings.Contains(errs, "dew: hint: `dew breach --suite`") {
+	if status, _, errs := breached(t); status != 1 || !strings.Contains(errs, "dew: hint: `dew breach DROPLET` reports") {
 		t.Errorf("%d: %s", status, errs)
 	}
 }
@@ -66,6 +68,37 @@ func TestVerdictLine(t *testing.T) {
 	} {
 		if got := verdictLine(r); !strings.Contains(got, want) {
 			t.Errorf("%q, want %q in it", got, want)
+		}
+	}
+}
+
+// TestBreachReports is about a report in words, and about one that holds more
+// than the file of what is allowed.
+func TestBreachReports(t *testing.T) {
+	r := breach.Predict(breach.Alone("hello", breach.Process, map[string]string{"API_KEY": "hunter2"}, 3, tender.Limits{Memory: 1 << 20}))
+	var out strings.Builder
+	if err := describeBreach(&out, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"secrets (1):\n    API_KEY (environment)", "reaches (0):", "host calls (22): arch_prctl ", "files to read: 3; what persists: nothing"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	allowed := r
+	allowed.Secrets = nil
+	path := filepath.Join(t.TempDir(), "allowed.json")
+	for want, a := range map[string]breach.Report{"": r, "secret API_KEY from environment": allowed} {
+		b, err := json.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err = expected(path, r)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
 		}
 	}
 }
