@@ -38,10 +38,10 @@ func (s *Stack) echo(p *packet.Packet, m packet.ICMP) {
 // then fits into 576 bytes (RFC 1812 section 4.3.2.3).
 const quotedMax = 576 - packet.IPv4Size - packet.ICMPSize
 
-// unreachable tells the sender of a packet that nobody here wants it, at a
-// bounded rate.
+// unreachable tells the sender of a packet that nobody here wants it: strangers
+// at a bounded rate.
 func (s *Stack) unreachable(p *packet.Packet, code uint8, now int64) {
-	if p.IP.FragmentOffset() != 0 || !s.replies.allow(now) {
+	if p.IP.FragmentOffset() != 0 || !s.isLocal(p.IP.Source()) && !s.replies.allow(now) {
 		return
 	}
 	f := packet.IPv4Fields{Source: p.IP.Destination(), Destination: p.IP.Source(), Protocol: packet.ProtoICMP,

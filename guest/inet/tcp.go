@@ -384,7 +384,7 @@ func (t *TCP) Local() Addr {
 func (t *TCP) Peer() (Addr, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if st := t.conn.State(); !t.used || st == tcp.Closed || st == tcp.SynSent {
+	if st := t.conn.State(); !t.used || st == tcp.Closed || st == tcp.SynSent || st == tcp.TimeWait {
 		return Addr{}, syscall.ENOTCONN
 	}
 	return Addr{t.flow.peer, t.flow.peerPort}, 0

@@ -176,6 +176,15 @@ func (u *UDP) prepare(to *Addr, n, flags int) (src Addr, ttl, tos, discover uint
 		return src, 0, 0, 0, syscall.EOPNOTSUPP
 	case n > packet.MaxUDP:
 		return src, 0, 0, 0, syscall.EMSGSIZE
+	}
+	if !u.claimed { // before anything else is looked at, as inet_send_prepare of Linux does
+		if err := u.bind(Addr{}); err != 0 {
+			return src, 0, 0, 0, err
+		}
+	}
+	switch {
+	case *to == (Addr{}):
+		return src, 0, 0, 0, syscall.EDESTADDRREQ
 	case to.Port == 0:
 		return src, 0, 0, 0, syscall.EINVAL
 	case to.IP == [4]byte{255, 255, 255, 255} && !u.broadcast:
@@ -187,11 +196,6 @@ func (u *UDP) prepare(to *Addr, n, flags int) (src Addr, ttl, tos, discover uint
 	local, err := u.stack.source(to.IP)
 	if err != 0 {
 		return src, 0, 0, 0, err
-	}
-	if !u.claimed {
-		if err := u.bind(Addr{}); err != 0 {
-			return src, 0, 0, 0, err
-		}
 	}
 	u.stack.mu.Lock()
 	src = u.Addr
@@ -322,9 +326,6 @@ func (u *UDP) SendHints(p []byte, to Addr, h Hints, flags int) (int, syscall.Err
 		u.stack.mu.Lock()
 		to = u.peer
 		u.stack.mu.Unlock()
-	}
-	if to == (Addr{}) {
-		return 0, syscall.EDESTADDRREQ
 	}
 	return u.send(p, to, h, flags)
 }

@@ -3,6 +3,7 @@ package socket
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,8 +29,12 @@ var linux = kernel{"Linux", func(trap uintptr, args ...any) (int, syscall.Errno)
 			a[i] = uintptr(n)
 		}
 	}
-	r, _, err := syscall.Syscall6(trap, a[0], a[1], a[2], a[3], a[4], a[5])
-	return int(r), err
+	for {
+		r, _, err := syscall.Syscall6(trap, a[0], a[1], a[2], a[3], a[4], a[5])
+		if err != syscall.EINTR { // the Go runtime preempts by signals
+			return int(r), err
+		}
+	}
 }}
 
 // libraryOS is what programs in a guest have.
@@ -167,11 +172,32 @@ func (s *script) until(fd int, events int16) {
 	}
 }
 
+// alone gives the test's thread a network of its own, where nobody else takes
+// ports; without root it stays in the host's.
+func alone(t *testing.T) {
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Log("without root, ports are shared with the host's: ", err)
+		return
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	r, _ := unix.NewIfreq("lo")
+	r.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAsLinux runs each script on the host's kernel and on the library OS, and
 // wants to see the same.
 func TestAsLinux(t *testing.T) {
 	for name, run := range scripts {
 		t.Run(name, func(t *testing.T) {
+			alone(t)
 			var saw [2]string
 			for i, k := range []kernel{linux, libraryOS} {
 				s := &script{t: t, kernel: k}

@@ -41,16 +41,34 @@ func (s *TCP) Connect(addr []byte) syscall.Errno {
 		return s.end.Disconnect()
 	}
 	if s.connecting.Load() && s.Ready()&(fd.Writable|fd.HungUp|fd.Failed) != 0 && s.connecting.CompareAndSwap(true, false) {
-		if err := s.end.TakeError(); err != 0 {
-			return err
-		}
-		if _, err := s.end.Peer(); err == 0 {
-			return 0
-		}
+		return s.outcome()
 	}
 	err = s.end.Connect(a.Addr)
 	if err == syscall.EINPROGRESS {
 		s.connecting.Store(true)
+	}
+	return err
+}
+
+// outcome tells once how connecting went; where it failed, the socket can be
+// used anew (inet_stream_connect of net/ipv4/af_inet.c).
+func (s *TCP) outcome() syscall.Errno {
+	err := s.end.TakeError()
+	if err == 0 {
+		if _, lost := s.end.Peer(); lost == 0 {
+			return 0
+		}
+		err = syscall.ECONNABORTED // the reason was asked for before
+	}
+	s.end.Disconnect()
+	return err
+}
+
+// Shutdown implements fd.Socket. Who shuts a connection knows that it is there.
+func (s *TCP) Shutdown(how int) syscall.Errno {
+	err := s.end.Shutdown(how)
+	if err == 0 {
+		s.connecting.Store(false)
 	}
 	return err
 }
@@ -123,4 +141,12 @@ func (s *TCP) WriteMore(p []byte, more bool) (int, syscall.Errno) {
 		return s.Send(p, nil, msgMore)
 	}
 	return s.Send(p, nil, 0)
+}
+
+// Unread is how many bytes can be received now, -1 of a listener.
+func (s *TCP) Unread() int {
+	if s.end.Listening() {
+		return -1
+	}
+	return s.end.Unread()
 }

@@ -13,7 +13,8 @@ const (
 	fionread = 0x541b
 )
 
-// unreadCounter is a file that knows how many bytes a read would give now.
+// unreadCounter is a file that knows how many bytes a read would give now, -1
+// for one that cannot be read.
 type unreadCounter interface{ Unread() int }
 
 func ioctl(c Call) (uintptr, syscall.Errno) {
@@ -40,7 +41,11 @@ func ioctl(c Call) (uintptr, syscall.Errno) {
 		if !ok || arg == nil {
 			return 0, syscall.ENOTTY
 		}
-		*arg = int32(u.Unread())
+		n := u.Unread()
+		if n < 0 {
+			return 0, syscall.EINVAL
+		}
+		*arg = int32(n)
 		return 0, 0
 	}
 	if s, ok := r.File.(fd.Controller); ok {

@@ -113,11 +113,7 @@ func connect(c Call) (uintptr, syscall.Errno) {
 	if !s.wait(fd.Writable) {
 		return 0, syscall.EINPROGRESS // socket(7), SO_SNDTIMEO
 	}
-	code, err := s.number(syscall.SO_ERROR)
-	if err != 0 {
-		return 0, err
-	}
-	return 0, syscall.Errno(code)
+	return 0, s.Connect(addr) // tells how it went
 }
 
 // number reads an int option of the socket itself.
