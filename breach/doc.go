@@ -15,12 +15,20 @@
 // process in the container. Attacks are confined to namespaces that the suite
 // makes and to processes that it starts; floods are bounded.
 //
+// Frames are sent on a street: a network of the scene's own, where the suite is
+// every party but the attacker, laid as a cell's, without the firewall, as one
+// cable, or as a bridge for the container. Behind each unlawful frame goes a
+// lawful one: only when that has arrived is the absence of the other a verdict.
+//
+// Predict is the other half, and pure: from topology, environment and bindings
+// to the report of what an attacker would get.
+//
 // A Suite owns a room: one thread in namespaces of its own, on which guests
 // are started and targets are made. Run has a few attacks under way at a time,
 // each on a goroutine of its own. Each scene, one run of one attack, has one
 // goroutine that reads what its attacker says and one that waits for its end.
-// Close ends all of it. There are
-// no locks but the one around that text.
+// Close ends all of it. There are no locks but those around what was said or
+// delivered.
 //
 // It refuses to start without root. Attacks that need QEMU are skipped where
 // it is not installed, and the result says so.

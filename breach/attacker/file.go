@@ -86,7 +86,7 @@ func openHandle(a args) error {
 // descriptors reads whatever is behind any number.
 func descriptors(args) error {
 	b, p := buffer(4096)
-	for fd := range uintptr(256) {
+	for fd := range uintptr(8192) {
 		if n, err := try(syscall.SYS_PREAD64, fd, p, 4096, 0); err == nil && n > 0 {
 			fmt.Printf("%d holds %q\n", fd, b[:n])
 		}
