@@ -32,17 +32,8 @@ type Net struct {
 // New makes the network that a boot record describes.
 func New(c *boot.Config) *Net {
 	return &Net{network: newNetwork(c), stack: sync.OnceValue(func() *inet.Stack {
-		return inet.New(inet.Config{NIC: c.NIC, Seed: c.Seed, Memory: socketMemory(c.MemoryLimit)})
+		return inet.New(inet.Config{NIC: c.NIC, Seed: c.Seed, Memory: inet.MemoryFor(c.MemoryLimit)})
 	})}
-}
-
-// socketMemory is what all sockets together may hold, in bytes: a quarter of
-// the guest's memory, so that it is not the network that ends it.
-func socketMemory(limit uint64) int {
-	if limit == 0 {
-		return 0
-	}
-	return int(max(4<<20, min(limit/4, 1<<30)))
 }
 
 // Open is socket(2) for AF_INET.
