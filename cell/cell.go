@@ -287,6 +287,11 @@ func (c *Cell) Shut(ctx context.Context) error {
 	}
 }
 
+// Concerns are the nouns that say who may talk to whom.
+func Concerns() []cf.Noun {
+	return []cf.Noun{"security_groups", "group_bindings", "network_policies", "destinations", "routes", "domains"}
+}
+
 // Rewire makes the cell look at who may talk to whom now. It never blocks.
 func (c *Cell) Rewire() { c.wiring.hint(true) }
 

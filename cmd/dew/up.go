@@ -22,6 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dewpaas/dew/api/egress"
+	"github.com/dewpaas/dew/bus"
+	"github.com/dewpaas/dew/bus/nats"
 	landlord "github.com/dewpaas/dew/cell"
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/droplet"
@@ -80,6 +82,7 @@ type platform struct {
 	begun   time.Time
 	log     *slog.Logger
 
+	bus      bus.Bus
 	plane    *plane
 	cell     *landlord.Cell
 	leader   *leader.Leader
@@ -122,7 +125,12 @@ func (f *platform) open(ctx context.Context) (err error) {
 	if u.URL == "" {
 		u.URL = "http://localhost" + portOf(f.listener)
 	}
-	if f.plane, err = openPlane(ctx, plane{data: u.Data, url: strings.TrimSuffix(u.URL, "/"), domain: u.Domain, log: f.log}, f.hint); err != nil {
+	if f.bus, err = nats.Embed(); err != nil {
+		return err
+	}
+	f.onClose(f.bus.Close)
+	tell := func(c store.Changes) { bus.Changes().Publish(f.bus, bus.NewChange(c)) } // who misses it looks by itself
+	if f.plane, err = openPlane(ctx, plane{data: u.Data, url: strings.TrimSuffix(u.URL, "/"), domain: u.Domain, log: f.log}, tell); err != nil {
 		return err
 	}
 	f.onClose(f.plane.close)
@@ -260,24 +268,18 @@ func keeperCommand(folder string) *exec.Cmd {
 	return cmd
 }
 
-// hint wakes whom a change concerns. It must not block.
-func (f *platform) hint(changes store.Changes) {
-	about := func(nouns []cf.Noun) bool {
-		return slices.ContainsFunc(nouns, func(n cf.Noun) bool { return changes[n] != nil })
-	}
-	if f.leader != nil && about(leader.Concerns()) {
+// hint wakes whom a change concerns. It does not block.
+func (f *platform) hint(c bus.Change) {
+	if c.About(leader.Concerns()) {
 		f.leader.Wake()
 	}
-	if f.feed != nil && about(feed.Concerns()) {
+	if c.About(feed.Concerns()) {
 		f.feed.Wake()
 	}
-	if f.cell == nil {
-		return
-	}
-	if about([]cf.Noun{"placements"}) {
+	if c.About([]cf.Noun{"placements"}) {
 		f.cell.Wake()
 	}
-	if about([]cf.Noun{"security_groups", "group_bindings", "network_policies", "destinations", "routes", "domains"}) {
+	if c.About(landlord.Concerns()) {
 		f.cell.Rewire()
 	}
 }
@@ -313,6 +315,10 @@ func (l accessLog) Request(app string, _ int, at time.Time, line []byte) {
 // run starts everything, and ends it in an order in which nobody misses anybody.
 func (f *platform) run(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if _, err := bus.Changes().Subscribe(f.bus, f.hint); err != nil {
+		stop()
+		return err
+	}
 	leading, resign := context.WithCancel(running)
 	var all, leads sync.WaitGroup
 	failed := make(chan error, 2)

@@ -1,0 +1,92 @@
+package nats
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/dewpaas/dew/bus"
+	"github.com/dewpaas/dew/bus/bustest"
+)
+
+func TestEmbedded(t *testing.T) {
+	bustest.Run(t, func(t *testing.T) bus.Bus {
+		b, err := Embed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	})
+}
+
+// external is a server as operators run it, on a port of loopback.
+func external(t *testing.T, port int) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(readyTime) {
+		t.Fatal("the server does not start")
+	}
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+func TestElsewhere(t *testing.T) {
+	s := external(t, -1)
+	bustest.Run(t, func(t *testing.T) bus.Bus {
+		b, err := Connect(s.ClientURL(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	})
+}
+
+// TestServerComesBack: what is published meanwhile is lost without an error, and
+// what is published afterwards comes.
+func TestServerComesBack(t *testing.T) {
+	s := external(t, -1)
+	port := s.Addr().(*net.TCPAddr).Port
+	b, err := Connect(s.ClientURL(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	got := make(chan string, 1000)
+	if _, err := b.Subscribe("a", func(body []byte) { got <- string(body) }); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	if err := b.Publish("a", []byte("lost")); err != nil {
+		t.Errorf("publish to nobody: %v", err)
+	}
+	external(t, port)
+	deadline := time.After(30 * time.Second)
+	for {
+		if err := b.Publish("a", []byte("again")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case m := <-got:
+			if m == "again" {
+				return
+			}
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			t.Fatal("the connection does not come back")
+		}
+	}
+}
+
+func TestConnectToNobody(t *testing.T) {
+	if b, err := Connect("nats://127.0.0.1:1", ""); err == nil {
+		b.Close()
+		t.Error("connected")
+	}
+}
