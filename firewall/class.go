@@ -13,10 +13,13 @@ import (
 // class is what the same security groups allow: all instances that have these
 // groups share it.
 type class struct {
+	name   string              // of its chain and its map
 	groups []*cf.SecurityGroup // in the order of name and guid
 	rules  []classRule         // in the order of groups and of their rules
 	spaces []addressed         // in order, not overlapping
 	broken string              // why nothing is allowed at all, if so
+
+	problems []Problem
 }
 
 // classRule is one rule of one group.
@@ -62,15 +65,14 @@ const workLimit = 1 << 20
 
 // newClass compiles groups. closed is never reached; protected only by rules
 // that lie within.
-func newClass(groups []*cf.SecurityGroup, closed, protected []span) (*class, []Problem) {
-	c := &class{groups: groups}
-	var problems []Problem
+func newClass(groups []*cf.SecurityGroup, closed, protected []span) *class {
+	c := &class{name: "groups-" + hash(classKey(groups)), groups: groups}
 	var list []owned
 	for _, g := range groups {
 		for i := range g.Rules {
 			m, err := g.Rules[i].Parse()
 			if err != nil {
-				problems = append(problems, Problem{fmt.Sprintf("security group %s rule %d", g.Name, i+1), err})
+				c.problems = append(c.problems, Problem{fmt.Sprintf("security group %s rule %d", g.Name, i+1), err})
 				continue
 			}
 			list = append(list, reachable(m, len(c.rules), closed, protected)...)
@@ -79,9 +81,9 @@ func newClass(groups []*cf.SecurityGroup, closed, protected []span) (*class, []P
 	}
 	if !c.divide(list) {
 		c.spaces, c.broken = nil, "too many of its security group rules overlap"
-		problems = append(problems, Problem{"security groups " + c.names(), errors.New("too many rules overlap: nothing is allowed by them; merge rules for the same addresses")})
+		c.problems = append(c.problems, Problem{"security groups " + c.names(), errors.New("too many rules overlap: nothing is allowed by them; merge rules for the same addresses")})
 	}
-	return c, problems
+	return c
 }
 
 // divide finds what is allowed towards which addresses. It gives up where rules

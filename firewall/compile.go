@@ -32,12 +32,10 @@ const (
 	logAllow = "allow"
 )
 
-// Bounds of a vNIC that hold for all. The kernel keeps at most nf_conntrack_max
-// connections for everybody: no guest may fill that up.
+// Bounds of the flow log, of each address.
 const (
-	maxConnections = 8192 // open at the same time
-	logRate        = 5    // logged connections a second and address
-	logBurst       = 20
+	logRate  = 5 // logged connections a second
+	logBurst = 20
 )
 
 // Kernel is what the compiler has to know of the machine. The zero value asks
@@ -48,16 +46,22 @@ type Kernel struct{ Lock Lock }
 // same rules, whatever the order of its lists. What cannot be compiled is left
 // out, which denies it, and named.
 func Compile(t cf.Topology, k Kernel) (*nft.Ruleset, []Problem) {
-	p := newPlan(&t)
-	return p.ruleset(k), p.problems
+	p := newPlan(&t, nil)
+	return p.ruleset(k, nil), p.problems
 }
 
-func (p *plan) ruleset(k Kernel) *nft.Ruleset {
-	b := &builder{plan: p, table: &nft.Table{Family: nft.NFPROTO_IPV4, Name: Table}, made: map[string]bool{}}
-	b.sets()
-	b.hooks()
-	b.guestChains()
-	b.endChains(b.table, deniedChains())
+// ruleset writes a plan down, or as much of it as is in scope.
+func (p *plan) ruleset(k Kernel, s *scope) *nft.Ruleset {
+	b := &builder{plan: p, scope: s, table: &nft.Table{Family: nft.NFPROTO_IPV4, Name: Table}, made: map[string]bool{}}
+	if s.hasFrame() {
+		b.hooks()
+		b.guestChains()
+		b.endChains(b.table, deniedChains())
+		b.frameSets()
+	}
+	b.served()
+	b.peers()
+	b.egress()
 	r := &nft.Ruleset{Tables: []*nft.Table{b.table}}
 	b.lock(r, k.Lock)
 	r.Sort()
@@ -67,6 +71,7 @@ func (p *plan) ruleset(k Kernel) *nft.Ruleset {
 // builder writes a plan down.
 type builder struct {
 	*plan
+	scope *scope // nil: all
 	table *nft.Table
 	made  map[string]bool // names of what several classes share
 }
@@ -120,10 +125,12 @@ func (b *builder) guestChains() {
 	to := []nft.Field{nft.DAddr(), nft.Protocol(), nft.DPort()}
 	b.chain("guest",
 		rule(invalid(), nft.Goto("drop-invalid")),
+		// Without an answer a connection stays new; only its first packet is judged.
+		rule(nft.Confirmed(), nft.Accept()),
 		rule(nft.InSet("fresh", nft.SAddr()), nft.Goto("decide")),
 		rule(nft.Goto("drop-new")))
 	b.chain("decide",
-		rule(nft.MoreConnections("open", nft.SAddr(), maxConnections), nft.Goto("drop-open")),
+		rule(nft.InSet("crowding", nft.SAddr()), nft.Goto("drop-open")),
 		rule(nft.InSet("resolver", to...), nft.Accept()),
 		rule(nft.InSet("guests", nft.DAddr()), nft.Goto("between")),
 		rule(nft.VMap("egress", nft.SAddr())),
@@ -135,6 +142,7 @@ func (b *builder) guestChains() {
 		rule(nft.InSet("policy-ranges", slices.Insert(to, 0, nft.MetaMark().Ordered())...), nft.Accept()))
 	b.chain("inbound",
 		rule(invalid(), nft.Drop()),
+		rule(nft.Confirmed(), nft.Accept()),
 		rule(nft.InSet("routers", nft.SAddr()), tcp(), nft.InSet("routed", nft.DAddr(), nft.DPort()), nft.Accept()),
 		rule(nft.Jump("peers")),
 		rule(nft.Drop()))
@@ -150,8 +158,8 @@ func (b *builder) guestChains() {
 
 func types(names ...string) []nft.Type { return nft.Types(names...) }
 
-// sets are what changes when apps come, go, and get to know each other.
-func (b *builder) sets() {
+// frameSets are what is the same whichever apps there are.
+func (b *builder) frameSets() {
 	guests := b.set(&nft.Set{Name: "guests", Fields: types("ipv4_addr"), Flags: unix.NFT_SET_INTERVAL})
 	for _, s := range b.guests {
 		guests.Elements = append(guests.Elements, nft.Element{Key: bytes4(s.first), End: endOf(s)})
@@ -167,11 +175,16 @@ func (b *builder) sets() {
 	for _, name := range []string{"logged-deny", "logged-allow"} {
 		b.set(&nft.Set{Name: name, Fields: types("ipv4_addr"), Flags: unix.NFT_SET_EVAL, Size: 4096, Timeout: 60})
 	}
-	b.set(&nft.Set{Name: "open", Fields: types("ipv4_addr"), Flags: unix.NFT_SET_EVAL, Size: 65536})
+	b.set(crowdingSet())
 	b.set(dropsSet())
-	b.served()
-	b.peers()
-	b.egress()
+	routers := b.set(&nft.Set{Name: "routers", Fields: types("ipv4_addr")})
+	seen := map[netip.Addr]bool{}
+	for _, a := range b.topology.Routers {
+		if a.Is4() && !seen[a] {
+			routers.Elements = append(routers.Elements, nft.Element{Key: bytes4(number(a))})
+		}
+		seen[a] = true
+	}
 }
 
 func endOf(s span) string {
@@ -187,13 +200,13 @@ func (b *builder) served() {
 	routed := b.set(&nft.Set{Name: "routed", Fields: types("ipv4_addr", "inet_service")})
 	fresh := b.set(&nft.Set{Name: "fresh", Fields: types("ipv4_addr"), Flags: unix.NFT_SET_EVAL})
 	for n, e := range b.byAddr {
-		if e.VNIC == "" {
+		if e.VNIC == "" || !b.scope.hasAddr(n) {
 			continue
 		}
-		r := ratesOf(e)
+		r := ratesOf(e.Endpoint)
 		fresh.Elements = append(fresh.Elements, nft.Rated(bytes4(n), nft.Limit{Rate: uint64(r.Connections), Burst: r.ConnectionBurst}))
 		seen := map[uint16]bool{}
-		for _, to := range b.routesTo(e) {
+		for _, to := range e.routes {
 			if !seen[to.port] {
 				routed.Elements = append(routed.Elements, nft.Element{Key: nft.Key(bytes4(n), nft.Port(to.port))})
 				served.Elements = append(served.Elements, nft.Element{Key: nft.Key(bytes4(n), nft.Port(to.port))})
@@ -207,14 +220,6 @@ func (b *builder) served() {
 			seen[port] = true
 		}
 	}
-	routers := b.set(&nft.Set{Name: "routers", Fields: types("ipv4_addr")})
-	seen := map[netip.Addr]bool{}
-	for _, a := range b.topology.Routers {
-		if a.Is4() && !seen[a] {
-			routers.Elements = append(routers.Elements, nft.Element{Key: bytes4(number(a))})
-		}
-		seen[a] = true
-	}
 }
 
 // peers are network policies: who is which app, and which app reaches which
@@ -224,26 +229,23 @@ func (b *builder) peers() {
 	key := types("mark", "ipv4_addr", "inet_proto", "inet_service")
 	exact := b.set(&nft.Set{Name: "policies", Fields: key})
 	ranges := b.set(&nft.Set{Name: "policy-ranges", Fields: key, Flags: unix.NFT_SET_INTERVAL | nft.NFT_SET_CONCAT})
-	sources := map[string]bool{}
-	for between, list := range b.policies {
-		from, to := b.apps[between.from], b.apps[between.to]
-		if from == nil || to == nil {
+	for key, between := range b.policies {
+		if !between.matters || !b.scope.hasPair(key) {
 			continue
 		}
-		ports := mergedPorts(list)
-		for _, e := range to.running {
-			if e.VNIC == "" && !from.local {
+		ports := mergedPorts(between.list)
+		for _, e := range between.to.running {
+			if e.VNIC == "" && !between.from.local {
 				continue // neither end is here
 			}
-			sources[between.from] = true
 			for _, one := range ports {
-				add(exact, ranges, b.appID[between.from], e.Addr, one)
+				add(exact, ranges, key.from, e.Addr, one)
 			}
 		}
 	}
-	for guid := range sources {
-		for _, e := range b.apps[guid].running {
-			apps.Elements = append(apps.Elements, nft.Element{Key: bytes4(number(e.Addr)), Mark: b.appID[guid]})
+	for n, e := range b.byAddr {
+		if e.app.source && e.Stage != cf.Staging && b.scope.hasAddr(n) {
+			apps.Elements = append(apps.Elements, nft.Element{Key: bytes4(n), Mark: e.app.id})
 		}
 	}
 }
@@ -285,16 +287,18 @@ func (b *builder) egress() {
 		if e.VNIC == "" {
 			continue
 		}
-		c := b.classOf(e)
+		c := e.class
 		if len(c.spaces) == 0 {
 			continue
 		}
-		name := "groups-" + hash(classKey(c.groups))
-		if !b.made[name] {
-			b.made[name] = true
-			b.class(name, c)
+		if b.scope.hasClasses() && !b.made[c.name] {
+			b.made[c.name] = true
+			b.class(c.name, c)
 		}
-		egress.Elements = append(egress.Elements, nft.Element{Key: bytes4(n), Verdict: nft.GotoVerdict(name)})
+		if !b.scope.hasAddr(n) {
+			continue
+		}
+		egress.Elements = append(egress.Elements, nft.Element{Key: bytes4(n), Verdict: nft.GotoVerdict(c.name)})
 	}
 }
 

@@ -6,18 +6,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dewpaas/dew/firewall/conntrack"
 	"github.com/dewpaas/dew/firewall/nft"
 )
 
-// cut deletes tracked connections that the plan no longer allows, and all of
-// moved addresses. Their next packets are judged as those of a new connection.
-func (w *Wall) cut(moved map[uint32]bool) (int, error) {
+// cut looks through all tracked connections and deletes those that the plan no
+// longer allows, and those of addresses whose instance left. Their next packets
+// are judged as those of a new connection.
+func (w *Wall) cut() (int, error) {
 	var doomed []conntrack.Flow
 	err := w.flows.Each(func(f conntrack.Flow) {
 		src, dst := number(f.Src), number(f.Dst)
-		if moved[src] || moved[dst] || !w.plan.permits(f, src, dst) {
+		if w.left[src] || w.left[dst] || !w.plan.permits(f, src, dst) {
 			doomed = append(doomed, f)
 		}
 	})
@@ -29,7 +31,57 @@ func (w *Wall) cut(moved map[uint32]bool) (int, error) {
 			return 0, fmt.Errorf("cut connections: %w", err)
 		}
 	}
+	clear(w.left)
 	return len(doomed), nil
+}
+
+// maxLeft bounds the addresses that are remembered.
+const maxLeft = 1024
+
+// leave remembers the addresses that belong to another instance than before, or
+// to none any more: their connections are of the past, whatever is allowed now.
+func (w *Wall) leave(before, now *plan) {
+	if before == nil {
+		return
+	}
+	for n, e := range before.byAddr {
+		if next := now.byAddr[n]; next == nil || next.GUID != e.GUID {
+			w.left[n] = true
+		}
+	}
+}
+
+// mustLook tells whether connections may have to be cut. The kernel lists
+// those of all namespaces to find ours, so instances that merely come and go do
+// not cause it: an address that nobody has can wait until it is somebody's.
+func (w *Wall) mustLook(before, now *plan, ch nft.Change) bool {
+	if before == nil || ch.Tables > 0 || len(w.left) > maxLeft {
+		return true
+	}
+	for n := range w.left {
+		if now.byAddr[n] != nil {
+			return true
+		}
+	}
+	return ch.Chains > 0 || ch.Removed > 0 && before.tightened(now)
+}
+
+// tightened tells whether something was allowed that is not any more, other
+// than by an instance that left.
+func (p *plan) tightened(now *plan) bool {
+	for n, e := range p.byAddr {
+		if next := now.byAddr[n]; next != nil && next.GUID == e.GUID &&
+			(next.class != e.class || next.app.id != e.app.id || next.Stage != e.Stage || !slices.Equal(next.Ports, e.Ports) || !slices.Equal(next.routes, e.routes)) {
+			return true
+		}
+	}
+	for key, b := range p.policies {
+		if next := now.policies[key]; next == nil || !slices.Equal(next.list, b.list) {
+			return true
+		}
+	}
+	t := now.topology
+	return !slices.Equal(p.topology.Resolvers, t.Resolvers) || !slices.Equal(p.topology.Routers, t.Routers) || !slices.Equal(p.guests, now.guests)
 }
 
 // permits tells whether a connection may go on. What has no guest at either end
@@ -43,21 +95,6 @@ func (p *plan) permits(f conntrack.Flow, src, dst uint32) bool {
 		n = uint32(f.Kind)
 	}
 	return p.answer(p.at(src), p.at(dst), f.Protocol, n).Allowed
-}
-
-// moves lists the addresses that belong to another instance than before, or to
-// none any more: their connections are of the past, whatever is allowed now.
-func moves(before, now *plan) map[uint32]bool {
-	moved := map[uint32]bool{}
-	if before == nil {
-		return moved
-	}
-	for n, e := range before.byAddr {
-		if next := now.byAddr[n]; next == nil || next.GUID != e.GUID {
-			moved[n] = true
-		}
-	}
-	return moved
 }
 
 // lost lists the vNICs that are no more.

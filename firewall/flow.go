@@ -66,7 +66,7 @@ func (l *flowListener) run(ctx context.Context, f func(Flow)) error {
 		})
 		switch {
 		case err == nil:
-		case errors.Is(err, os.ErrClosed) && ctx.Err() != nil:
+		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, netlink.ErrMalformed):
 			// One datagram is lost; the next is another.
@@ -184,9 +184,9 @@ func (f Flow) String() string {
 	return fmt.Sprintf("%s %s from %v to %s: %s", word, f.Protocol, f.Src, to, f.Rule)
 }
 
-// Watch repairs the tables as soon as somebody else changes them, until the
-// context is done, and tells report what it did. report runs in the caller's
-// goroutine.
+// Watch repairs the tables as soon as somebody else changes them, and relieves
+// the table of connections, until the context is done. It tells report what it
+// repaired, in the caller's goroutine.
 func (w *Wall) Watch(ctx context.Context, report func(Applied)) error {
 	c, err := netlink.Dial(w.in)
 	if err != nil {
@@ -205,10 +205,13 @@ func (w *Wall) Watch(ctx context.Context, report func(Applied)) error {
 		if done.Repaired {
 			report(done)
 		}
-		err = c.Receive(func(netlink.Reply) error { return nil })
+		if _, err := w.Relieve(); err != nil {
+			return err
+		}
+		err = c.ReceiveWithin(time.Second, func(netlink.Reply) error { return nil })
 		switch {
-		case err == nil, errors.Is(err, unix.ENOBUFS), errors.Is(err, netlink.ErrMalformed):
-		case errors.Is(err, os.ErrClosed) && ctx.Err() != nil:
+		case err == nil, errors.Is(err, unix.ENOBUFS), errors.Is(err, netlink.ErrMalformed), errors.Is(err, os.ErrDeadlineExceeded):
+		case ctx.Err() != nil:
 			return nil
 		default:
 			return fmt.Errorf("watch the firewall: %w", err)

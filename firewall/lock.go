@@ -47,7 +47,7 @@ const (
 	ReasonFlood                         // more packets or bytes than the vNIC may send
 	ReasonInvalid                       // belongs to no connection, and begins none
 	ReasonNew                           // more new connections than the vNIC may begin
-	ReasonOpen                          // more open connections than it may have
+	ReasonOpen                          // keeps so many connections open that others run out of them
 	ReasonDenied                        // no rule allows it
 )
 
@@ -77,18 +77,28 @@ func DefaultRates() cf.Rates {
 	return cf.Rates{Packets: 250_000, PacketBurst: 50_000, Bytes: 1_250_000_000, ByteBurst: 64 << 20, Connections: 2000, ConnectionBurst: 4000}
 }
 
+// Bounds of the kernel's arithmetic (nft_limit.c): it counts in nanoseconds, in
+// 64 bits. Beyond them a whole transaction would fail for one vNIC.
+const (
+	maxEvents = 1_000_000_000  // packets or connections a second
+	maxBytes  = 10_000_000_000 // bytes a second, 80 Gbit/s
+	maxBurst  = 1 << 31        // bytes
+)
+
 func ratesOf(e *cf.Endpoint) cf.Rates {
 	r, d := e.Rates, DefaultRates()
-	return cf.Rates{Packets: cmp.Or(r.Packets, d.Packets), PacketBurst: cmp.Or(r.PacketBurst, d.PacketBurst), Bytes: cmp.Or(r.Bytes, d.Bytes),
-		ByteBurst: cmp.Or(r.ByteBurst, d.ByteBurst), Connections: cmp.Or(r.Connections, d.Connections), ConnectionBurst: cmp.Or(r.ConnectionBurst, d.ConnectionBurst)}
+	return cf.Rates{
+		Packets: min(cmp.Or(r.Packets, d.Packets), maxEvents), PacketBurst: cmp.Or(r.PacketBurst, d.PacketBurst),
+		Bytes: min(cmp.Or(r.Bytes, d.Bytes), maxBytes), ByteBurst: min(cmp.Or(r.ByteBurst, d.ByteBurst), maxBurst),
+		Connections: min(cmp.Or(r.Connections, d.Connections), maxEvents), ConnectionBurst: cmp.Or(r.ConnectionBurst, d.ConnectionBurst)}
 }
 
 // defaultMTU bounds frames where no instance says anything.
 const defaultMTU = 1500
 
-func (b *builder) mtu() uint32 {
+func (p *plan) mtu() uint32 {
 	mtu := 0
-	for _, e := range b.byAddr {
+	for _, e := range p.byAddr {
 		mtu = max(mtu, e.MTU)
 	}
 	return uint32(cmp.Or(mtu, defaultMTU))
@@ -102,6 +112,9 @@ const lockPriority = -450
 func (b *builder) lock(r *nft.Ruleset, l Lock) {
 	if l == LockRouting {
 		b.lockSets(b.table)
+		if !b.scope.hasFrame() {
+			return
+		}
 		b.lockChain(b.table, nil)
 		b.base("prerouting", nft.NF_INET_PRE_ROUTING, lockPriority, rule(fromGuest(), nft.Goto("lock")))
 		b.table.Chain("prerouting").Base.Drop = false // what comes from elsewhere has its own chains
@@ -114,18 +127,22 @@ func (b *builder) lock(r *nft.Ruleset, l Lock) {
 	t := &nft.Table{Family: nft.NFPROTO_NETDEV, Name: Table}
 	r.Tables = append(r.Tables, t)
 	b.lockSets(t)
-	t.Sets = append(t.Sets, dropsSet())
-	b.lockChain(t, arpRules(b.gateway()))
+	if b.scope.hasFrame() {
+		t.Sets = append(t.Sets, dropsSet())
+		b.lockChain(t, arpRules(b.gateway()))
+	}
 	hook := func(name, device string) {
 		t.Chains = append(t.Chains, &nft.Chain{Name: name, Base: &nft.Base{Hook: nft.NF_NETDEV_INGRESS, Priority: lockPriority, Drop: true, Device: device},
 			Rules: []nft.Rule{rule(nft.Goto("lock"))}})
 	}
 	if l == LockWildcard {
-		hook("ingress", Prefix+"*")
+		if b.scope.hasFrame() {
+			hook("ingress", Prefix+"*")
+		}
 		return
 	}
-	for _, e := range b.byAddr {
-		if e.VNIC != "" {
+	for n, e := range b.byAddr {
+		if e.VNIC != "" && b.scope.hasAddr(n) {
 			hook("ingress-"+e.VNIC, e.VNIC)
 		}
 	}
@@ -143,13 +160,13 @@ func (b *builder) lockSets(t *nft.Table) {
 	vnics := &nft.Set{Name: "vnics", Fields: types("ifname", "ether_addr", "ipv4_addr")}
 	rate := &nft.Set{Name: "rate", Fields: types("ifname"), Flags: unix.NFT_SET_EVAL}
 	for n, e := range b.byAddr {
-		if e.VNIC == "" {
+		if e.VNIC == "" || !b.scope.hasAddr(n) {
 			continue
 		}
-		r := ratesOf(e)
+		r := ratesOf(e.Endpoint)
 		vnics.Elements = append(vnics.Elements, nft.Element{Key: nft.Key(nft.Name(e.VNIC), string(e.MAC[:]), bytes4(n))})
 		rate.Elements = append(rate.Elements, nft.Rated(nft.Name(e.VNIC), nft.Limit{Rate: uint64(r.Packets), Burst: r.PacketBurst},
-			nft.Limit{Rate: r.Bytes, Burst: uint32(min(r.ByteBurst, 1<<32-1)), Bytes: true}))
+			nft.Limit{Rate: r.Bytes, Burst: uint32(r.ByteBurst), Bytes: true}))
 	}
 	t.Sets = append(t.Sets, vnics, rate)
 }

@@ -39,8 +39,8 @@ var (
 // good is a packet that may pass.
 func good() []byte { return udpDatagram(annAddr, bobAddr, 1000, 8080, []byte("hello")) }
 
-// change applies f to a packet and makes its checksum right again.
-func change(p []byte, f func([]byte)) []byte {
+// altered applies f to a packet and makes its checksum right again.
+func altered(p []byte, f func([]byte)) []byte {
 	f(p)
 	return seal(p)
 }
@@ -82,17 +82,17 @@ func unlawful() []struct {
 		{"spanning tree", ether([6]byte{1, 0x80, 0xc2, 0, 0, 0}, annMAC, 0x0026, make([]byte, 60)), ReasonProtocol, false},
 		{"loose source route", ether(gw, annMAC, 0x800, seal(options)), ReasonHeader, false},
 		{"record route", ether(gw, annMAC, 0x800, seal(record)), ReasonHeader, true},
-		{"IP version 6 in an IPv4 frame", ether(gw, annMAC, 0x800, change(good(), func(p []byte) { p[0] = 0x65 })), ReasonHeader, false},
-		{"header shorter than 20 bytes", ether(gw, annMAC, 0x800, change(good(), func(p []byte) { p[0] = 0x44 })), ReasonHeader, false},
-		{"first fragment", ether(gw, annMAC, 0x800, change(good(), func(p []byte) { p[6] = 0x20 })), ReasonFragment, true},
-		{"later fragment", ether(gw, annMAC, 0x800, change(good(), func(p []byte) { p[7] = 1 })), ReasonFragment, true},
-		{"fragment that ends beyond 64 KiB", ether(gw, annMAC, 0x800, change(good(), func(p []byte) { p[6], p[7] = 0x1f, 0xff })), ReasonFragment, true},
-		{"reserved flag", ether(gw, annMAC, 0x800, change(good(), func(p []byte) { p[6] = 0x80 })), ReasonFragment, true},
+		{"IP version 6 in an IPv4 frame", ether(gw, annMAC, 0x800, altered(good(), func(p []byte) { p[0] = 0x65 })), ReasonHeader, false},
+		{"header shorter than 20 bytes", ether(gw, annMAC, 0x800, altered(good(), func(p []byte) { p[0] = 0x44 })), ReasonHeader, false},
+		{"first fragment", ether(gw, annMAC, 0x800, altered(good(), func(p []byte) { p[6] = 0x20 })), ReasonFragment, true},
+		{"later fragment", ether(gw, annMAC, 0x800, altered(good(), func(p []byte) { p[7] = 1 })), ReasonFragment, true},
+		{"fragment that ends beyond 64 KiB", ether(gw, annMAC, 0x800, altered(good(), func(p []byte) { p[6], p[7] = 0x1f, 0xff })), ReasonFragment, true},
+		{"reserved flag", ether(gw, annMAC, 0x800, altered(good(), func(p []byte) { p[6] = 0x80 })), ReasonFragment, true},
 		{"multicast", ether(gw, annMAC, 0x800, udpDatagram(annAddr, netip.MustParseAddr("224.0.0.251"), 5353, 5353, nil)), ReasonMulticast, false},
 		{"limited broadcast (DHCP)", ether(gw, annMAC, 0x800, udpDatagram(annAddr, netip.MustParseAddr("255.255.255.255"), 68, 67, nil)), ReasonMulticast, false},
 		{"reserved address", ether(gw, annMAC, 0x800, udpDatagram(annAddr, netip.MustParseAddr("240.0.0.1"), 1, 1, nil)), ReasonMulticast, false},
-		{"longer than it is", ether(gw, annMAC, 0x800, change(good(), func(p []byte) { p[3] += 9 })), ReasonLength, false},
-		{"shorter than its header", ether(gw, annMAC, 0x800, change(good(), func(p []byte) { p[3] = 19 })), ReasonLength, false},
+		{"longer than it is", ether(gw, annMAC, 0x800, altered(good(), func(p []byte) { p[3] += 9 })), ReasonLength, false},
+		{"shorter than its header", ether(gw, annMAC, 0x800, altered(good(), func(p []byte) { p[3] = 19 })), ReasonLength, false},
 		{"longer than the MTU", ether(gw, annMAC, 0x800, udpDatagram(annAddr, bobAddr, 1, 8080, make([]byte, 1473))), ReasonLength, true},
 		{"reserved protocol", ether(gw, annMAC, 0x800, ip4(annAddr, bobAddr, 255, make([]byte, 40))), ReasonLength, true},
 		{"ARP answer for the gateway", ether(gw, annMAC, 0x806, arp(2, annMAC, vnet.Gateway, gw, annAddr)), ReasonARP, false},

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,22 +23,43 @@ const (
 // Reach reads to name the deciding rule.
 type plan struct {
 	topology *cf.Topology
-	byAddr   map[uint32]*cf.Endpoint
+	byAddr   map[uint32]*instance
 	guests   []span // merged
 	shielded []shield
-	appID    map[string]uint32 // stable as long as the app is there
-	apps     map[string]*app
-	policies map[pair][]policy
-	classes  map[string]*class              // by the guids of their groups
-	inSpace  map[string]*class              // by stage and space
-	bound    map[string][]*cf.SecurityGroup // by stage and space
+	ids      map[string]uint32 // of every app that is mentioned, by guid
+	collided bool              // two of them would have had the same number
+	apps     map[uint32]*app   // that have instances
+	policies map[pair]*between
+	classes  map[string]*class // by the guids of their groups
+	inSpace  map[space]*class  // for the instances there
+	bound    map[space][]*cf.SecurityGroup
 	routed   map[process][]route
 	problems []Problem
 }
 
 type (
+	// instance is an endpoint and what the plan found out about it.
+	instance struct {
+		*cf.Endpoint
+		app    *app
+		class  *class
+		routes []route // that lead to it
+	}
+	// app is what a plan knows of an app: its running instances.
+	app struct {
+		id      uint32 // stable as long as the app is there
+		running []*instance
+		local   bool // one of them is on this cell
+		source  bool // of a policy that matters on this cell
+	}
 	// pair is source and destination of network policies.
-	pair struct{ from, to string }
+	pair struct{ from, to uint32 }
+	// between is what one app may do with another.
+	between struct {
+		list     []policy
+		from, to *app // nil without instances
+		matters  bool // both are there, and one of them on this cell
+	}
 	// policy is the ports of one network policy.
 	policy struct {
 		protocol uint8
@@ -45,6 +67,8 @@ type (
 	}
 	// process is one process type of an app.
 	process struct{ app, kind string }
+	// space is where security groups apply.
+	space struct{ stage, guid string }
 	// route is a port to which a route leads, and the route's name.
 	route struct {
 		port uint16
@@ -55,22 +79,19 @@ type (
 		span
 		what string
 	}
-	// app is what a plan knows of an app: its running instances.
-	app struct {
-		name    string
-		running []*cf.Endpoint
-		local   bool // one of them is on this cell
-	}
 )
 
-func newPlan(t *cf.Topology) *plan {
-	p := &plan{topology: t, byAddr: map[uint32]*cf.Endpoint{}, appID: map[string]uint32{}, apps: map[string]*app{},
-		policies: map[pair][]policy{}, classes: map[string]*class{}, inSpace: map[string]*class{}, bound: map[string][]*cf.SecurityGroup{}, routed: map[process][]route{}}
+// newPlan understands a topology. before, which may be nil, is the plan of an
+// earlier one: what is alike in both is taken from there.
+func newPlan(t *cf.Topology, before *plan) *plan {
+	p := &plan{topology: t, byAddr: make(map[uint32]*instance, len(t.Endpoints)), apps: map[uint32]*app{}, policies: make(map[pair]*between, len(t.Policies)),
+		classes: map[string]*class{}, inSpace: map[space]*class{}, bound: map[space][]*cf.SecurityGroup{}, routed: map[process][]route{}}
+	p.numberApps(before)
+	p.readRoutes()
 	p.readEndpoints()
 	p.readProtected()
 	p.readPolicies()
-	p.readRoutes()
-	p.readClasses()
+	p.readGroups(before)
 	return p
 }
 
@@ -78,8 +99,58 @@ func (p *plan) problem(what, format string, args ...any) {
 	p.problems = append(p.problems, Problem{what, fmt.Errorf(format, args...)})
 }
 
+// numberApps gives each app a number that depends on its guid alone, so that
+// other apps may come and go; only two of the same number depend on each other.
+func (p *plan) numberApps(before *plan) {
+	if before != nil && !before.collided && p.knows(before.ids) {
+		p.ids = before.ids
+		return
+	}
+	p.ids = map[string]uint32{}
+	for i := range p.topology.Endpoints {
+		p.ids[p.topology.Endpoints[i].AppGUID] = 0
+	}
+	for i := range p.topology.Policies {
+		p.ids[p.topology.Policies[i].SourceGUID], p.ids[p.topology.Policies[i].DestinationGUID] = 0, 0
+	}
+	taken := map[uint32]bool{0: true}
+	for _, guid := range slices.Sorted(maps.Keys(p.ids)) {
+		sum := sha256.Sum256([]byte(guid))
+		id := binary.BigEndian.Uint32(sum[:])
+		for taken[id] {
+			p.collided = true
+			id++
+		}
+		taken[id] = true
+		p.ids[guid] = id
+	}
+}
+
+// knows tells whether ids has every app of the topology.
+func (p *plan) knows(ids map[string]uint32) bool {
+	for i := range p.topology.Endpoints {
+		if ids[p.topology.Endpoints[i].AppGUID] == 0 {
+			return false
+		}
+	}
+	for i := range p.topology.Policies {
+		if ids[p.topology.Policies[i].SourceGUID] == 0 || ids[p.topology.Policies[i].DestinationGUID] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func (p *plan) readEndpoints() {
 	t := p.topology
+	for _, prefix := range t.Guests {
+		if s, ok := spanOf(cf.SpanOf(prefix)); ok {
+			p.guests = append(p.guests, s)
+		}
+	}
+	p.guests = merged(p.guests)
+	var outside []span // instances that have no address of the guests' networks
+	list := make([]instance, len(t.Endpoints))
 	for i := range t.Endpoints {
 		e := &t.Endpoints[i]
 		if !e.Addr.Is4() || e.VNIC != "" && !strings.HasPrefix(e.VNIC, Prefix) || len(e.VNIC) > maxName {
@@ -91,44 +162,27 @@ func (p *plan) readEndpoints() {
 			p.problem("instance "+e.GUID, "address %v is that of instance %s", e.Addr, other.GUID)
 			continue
 		}
-		p.byAddr[n] = e
-		p.guests = append(p.guests, span{n, n})
-		a := p.apps[e.AppGUID]
-		if a == nil {
-			a = &app{name: e.AppName}
-			p.apps[e.AppGUID] = a
+		one := &list[i]
+		one.Endpoint, one.routes = e, p.routesTo(e)
+		p.byAddr[n] = one
+		if !inAny(p.guests, n) {
+			outside = append(outside, span{n, n})
 		}
-		if e.Stage != cf.Staging {
-			a.running = append(a.running, e)
-			a.local = a.local || e.VNIC != ""
-		}
+		p.join(one)
 	}
-	for _, prefix := range t.Guests {
-		if s, ok := spanOf(cf.SpanOf(prefix)); ok {
-			p.guests = append(p.guests, s)
-		}
-	}
-	p.guests = merged(p.guests)
-	p.numberApps()
+	p.guests = merged(append(p.guests, outside...))
 }
 
-// numberApps gives each app a number that depends on its guid alone, so that
-// other apps may come and go; only two of the same number depend on each other.
-func (p *plan) numberApps() {
-	guids := make([]string, 0, len(p.apps))
-	for guid := range p.apps {
-		guids = append(guids, guid)
+// join makes an instance one of its app's.
+func (p *plan) join(one *instance) {
+	id := p.ids[one.AppGUID]
+	if p.apps[id] == nil {
+		p.apps[id] = &app{id: id}
 	}
-	slices.Sort(guids)
-	taken := map[uint32]bool{0: true}
-	for _, guid := range guids {
-		sum := sha256.Sum256([]byte(guid))
-		id := binary.BigEndian.Uint32(sum[:])
-		for taken[id] {
-			id++
-		}
-		taken[id] = true
-		p.appID[guid] = id
+	one.app = p.apps[id]
+	if one.Stage != cf.Staging {
+		one.app.running = append(one.app.running, one)
+		one.app.local = one.app.local || one.VNIC != ""
 	}
 }
 
@@ -144,35 +198,63 @@ func (p *plan) readProtected() {
 }
 
 func (p *plan) readPolicies() {
-	for i := range p.topology.Policies {
-		n := &p.topology.Policies[i]
-		one := policy{ports: span{uint32(n.StartPort), uint32(n.EndPort)}}
-		switch n.Protocol {
-		case cf.TCP:
-			one.protocol = protoTCP
-		case cf.UDP:
-			one.protocol = protoUDP
-		}
-		if one.protocol == 0 || n.StartPort < 1 || n.EndPort < n.StartPort || n.EndPort > 0xffff {
-			p.problem("network policy "+n.GUID, "protocol %q, ports %d to %d: want tcp or udp, and ports from 1 to 65535", n.Protocol, n.StartPort, n.EndPort)
+	list := p.topology.Policies
+	all, made := make([]between, len(list)), 0
+	for i := range list {
+		one, ok := p.readPolicy(&list[i])
+		if !ok {
 			continue
 		}
-		between := pair{n.SourceGUID, n.DestinationGUID}
-		p.policies[between] = append(p.policies[between], one)
+		key := pair{p.ids[list[i].SourceGUID], p.ids[list[i].DestinationGUID]}
+		b := p.policies[key]
+		if b == nil {
+			b = &all[made]
+			made++
+			*b = between{from: p.apps[key.from], to: p.apps[key.to]}
+			p.policies[key] = b
+		}
+		b.list = append(b.list, one)
 	}
-	for _, list := range p.policies {
-		slices.SortFunc(list, func(a, b policy) int {
-			return cmp.Or(cmp.Compare(a.protocol, b.protocol), comparePosition(a.ports, b.ports))
-		})
+	for i := range all[:made] {
+		all[i].finish()
+	}
+}
+
+func (p *plan) readPolicy(n *cf.NetworkPolicy) (one policy, ok bool) {
+	one.ports = span{uint32(n.StartPort), uint32(n.EndPort)}
+	switch n.Protocol {
+	case cf.TCP:
+		one.protocol = protoTCP
+	case cf.UDP:
+		one.protocol = protoUDP
+	}
+	if one.protocol == 0 || n.StartPort < 1 || n.EndPort < n.StartPort || n.EndPort > 0xffff {
+		p.problem("network policy "+n.GUID, "protocol %q, ports %d to %d: want tcp or udp, and ports from 1 to 65535", n.Protocol, n.StartPort, n.EndPort)
+		return one, false
+	}
+	return one, true
+}
+
+// finish brings the policies into order and finds out whether they matter here.
+func (b *between) finish() {
+	slices.SortFunc(b.list, func(x, y policy) int {
+		return cmp.Or(cmp.Compare(x.protocol, y.protocol), comparePosition(x.ports, y.ports))
+	})
+	b.matters = b.from != nil && b.to != nil && len(b.to.running) > 0 && (b.from.local || b.to.local)
+	if b.matters {
+		b.from.source = true
 	}
 }
 
 // allows is the first policy from one app to another for a port, or nil.
 func (p *plan) allows(from, to string, protocol uint8, port uint32) *policy {
-	list := p.policies[pair{from, to}]
-	for i := range list {
-		if list[i].protocol == protocol && list[i].ports.has(port) {
-			return &list[i]
+	b := p.policies[pair{p.ids[from], p.ids[to]}]
+	if b == nil {
+		return nil
+	}
+	for i := range b.list {
+		if b.list[i].protocol == protocol && b.list[i].ports.has(port) {
+			return &b.list[i]
 		}
 	}
 	return nil
@@ -206,22 +288,50 @@ func (p *plan) routesTo(e *cf.Endpoint) []route {
 	return list
 }
 
-// readClasses finds for each space and stage the groups that apply.
-func (p *plan) readClasses() {
-	t := p.topology
+// readGroups finds for each instance the security groups that apply.
+func (p *plan) readGroups(before *plan) {
 	byGUID := map[string]*cf.SecurityGroup{}
-	for i := range t.Groups {
-		byGUID[t.Groups[i].GUID] = &t.Groups[i]
+	for i := range p.topology.Groups {
+		byGUID[p.topology.Groups[i].GUID] = &p.topology.Groups[i]
 	}
-	for _, b := range t.Bindings {
+	for _, b := range p.topology.Bindings {
 		if g := byGUID[b.GroupGUID]; g != nil {
-			p.bound[b.Stage+" "+b.SpaceGUID] = append(p.bound[b.Stage+" "+b.SpaceGUID], g)
+			key := space{b.Stage, b.SpaceGUID}
+			p.bound[key] = append(p.bound[key], g)
 		}
 	}
-	for i := range t.Endpoints {
-		p.classOf(&t.Endpoints[i])
+	if before != nil && slices.Equal(before.closed(), p.closed()) && slices.Equal(before.shielded, p.shielded) {
+		p.keepClasses(before)
+	}
+	for _, one := range p.byAddr {
+		one.class = p.classOf(one.Endpoint)
 	}
 }
+
+// keepClasses takes over classes whose groups have not changed.
+func (p *plan) keepClasses(before *plan) {
+	now := map[string]*cf.SecurityGroup{}
+	for i := range p.topology.Groups {
+		now[p.topology.Groups[i].GUID] = &p.topology.Groups[i]
+	}
+	same := func(g *cf.SecurityGroup) bool {
+		n := now[g.GUID]
+		return n != nil && n.Name == g.Name && slices.EqualFunc(n.Rules, g.Rules, sameRule)
+	}
+	for key, c := range before.classes {
+		if c.problems == nil && !slices.ContainsFunc(c.groups, func(g *cf.SecurityGroup) bool { return !same(g) }) {
+			p.classes[key] = c
+		}
+	}
+}
+
+func sameRule(a, b cf.Rule) bool {
+	sameInt := func(x, y *int) bool { return x == y || x != nil && y != nil && *x == *y }
+	return a.Protocol == b.Protocol && a.Destination == b.Destination && a.Ports == b.Ports && a.Log == b.Log && sameInt(a.Type, b.Type) && sameInt(a.Code, b.Code)
+}
+
+// closed is what no security group leads to.
+func (p *plan) closed() []span { return merged(append(never(), p.guests...)) }
 
 // never are addresses that no rule leads to: those of no network, loopback, and
 // multicast and reserved ones (RFC 6890). The lock or the kernel drops them.
@@ -238,17 +348,17 @@ func (p *plan) holes() []span {
 	return holes
 }
 
-func spaceKey(e *cf.Endpoint) string {
+func spaceOf(e *cf.Endpoint) space {
 	if e.Stage == cf.Staging {
-		return cf.Staging + " " + e.SpaceGUID
+		return space{cf.Staging, e.SpaceGUID}
 	}
-	return cf.Running + " " + e.SpaceGUID
+	return space{cf.Running, e.SpaceGUID}
 }
 
 // groupsOf lists the groups that apply to an instance: those of its space, and
 // those of every space.
 func (p *plan) groupsOf(e *cf.Endpoint) []*cf.SecurityGroup {
-	list := slices.Clone(p.bound[spaceKey(e)])
+	list := slices.Clone(p.bound[spaceOf(e)])
 	for i := range p.topology.Groups {
 		if g := &p.topology.Groups[i]; e.Stage == cf.Staging && g.Staging || e.Stage != cf.Staging && g.Running {
 			list = append(list, g)
@@ -263,9 +373,8 @@ func (p *plan) groupsOf(e *cf.Endpoint) []*cf.SecurityGroup {
 func (p *plan) classFor(groups []*cf.SecurityGroup, holes []span) *class {
 	key := classKey(groups)
 	if p.classes[key] == nil {
-		c, problems := newClass(groups, merged(append(never(), p.guests...)), holes)
-		p.classes[key] = c
-		p.problems = append(p.problems, problems...)
+		p.classes[key] = newClass(groups, p.closed(), holes)
+		p.problems = append(p.problems, p.classes[key].problems...)
 	}
 	return p.classes[key]
 }

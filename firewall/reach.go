@@ -38,7 +38,7 @@ func Reach(t cf.Topology, q Question) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	p := newPlan(&t)
+	p := newPlan(&t, nil)
 	return p.answer(p.peer(q.From), p.peer(q.To), protocol, n), nil
 }
 
@@ -81,7 +81,12 @@ func (p *plan) peer(one Peer) end {
 	return e
 }
 
-func (p *plan) at(n uint32) end { return end{p.byAddr[n], n} }
+func (p *plan) at(n uint32) end {
+	if one := p.byAddr[n]; one != nil {
+		return end{one.Endpoint, n}
+	}
+	return end{nil, n}
+}
 
 // answer decides as the rules do: in the order of the chains guest, decide,
 // between and inbound of Compile.
@@ -200,7 +205,7 @@ func (p *plan) fromRouter(to *cf.Endpoint, protocol uint8, n uint32) Answer {
 
 // classOf is the class of an instance, also of one that is not in the topology.
 func (p *plan) classOf(e *cf.Endpoint) *class {
-	key := spaceKey(e)
+	key := spaceOf(e)
 	if p.inSpace[key] == nil {
 		p.inSpace[key] = p.classFor(p.groupsOf(e), p.holes())
 	}

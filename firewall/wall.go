@@ -20,16 +20,16 @@ type Wall struct {
 	mu         sync.Mutex // one change at a time; guards all below
 	tables     *nft.Conn
 	flows      *conntrack.Conn
-	plan       *plan        // nil before the first Apply
-	want       *nft.Ruleset // of plan
-	have       *nft.Ruleset // what the kernel had at generation; nil: not known
+	plan       *plan // what was applied last; nil before the first Apply
+	sure       bool  // the kernel had the rules of plan at generation
 	generation uint32
+	left       map[uint32]bool // addresses whose instance left since connections were looked through
 }
 
 // Open prepares the firewall of the network namespace that in runs functions
 // in. It finds out what the kernel can do and changes nothing that lasts.
 func Open(in func(func() error) error) (*Wall, error) {
-	w := &Wall{in: in}
+	w := &Wall{in: in, left: map[uint32]bool{}}
 	var err error
 	if w.tables, err = nft.Open(in); err != nil {
 		return nil, fmt.Errorf("open the firewall: %w", explained(err))
@@ -106,58 +106,66 @@ const attempts = 5
 func (w *Wall) Apply(t cf.Topology) (Applied, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := newPlan(&t)
-	rules := p.ruleset(w.kernel)
+	p := newPlan(&t, w.plan)
 	done := Applied{Problems: p.problems}
-	change, err := w.bring(rules, &done)
+	change, err := w.bring(p, &done)
 	if err != nil {
 		return done, err
 	}
-	first := w.plan == nil
-	moved := moves(w.plan, p)
-	gone := lost(w.plan, p)
-	w.plan, w.want = p, rules
-	if first {
+	before := w.plan
+	w.plan, w.sure = p, true
+	if before == nil {
 		if err := w.in(tune); err != nil {
 			return done, fmt.Errorf("tune connection tracking: %w", err)
 		}
 	}
-	if first || change.Removed > 0 || change.Chains > 0 || change.Tables > 0 || len(moved) > 0 {
-		if done.Cut, err = w.cut(moved); err != nil {
+	w.leave(before, p)
+	if w.mustLook(before, p, change) {
+		if done.Cut, err = w.cut(); err != nil {
 			return done, err
 		}
 	}
-	return done, w.forget(gone)
+	return done, w.forget(lost(before, p))
 }
 
-// bring makes rules those of the kernel. Where the kernel has not what was
-// thought, it is read and the change computed anew.
-func (w *Wall) bring(rules *nft.Ruleset, done *Applied) (nft.Change, error) {
+// bring makes the rules of p those of the kernel. Where the kernel may have
+// others than those of the last plan, it is read and all is compared.
+func (w *Wall) bring(p *plan, done *Applied) (nft.Change, error) {
 	var err error
 	for range attempts {
-		if w.have == nil {
-			if w.have, w.generation, err = w.tables.Read(Table); err != nil {
-				return nft.Change{}, err
-			}
-			if w.want != nil {
-				drift := nft.Diff(w.have, w.want)
-				done.Repaired = done.Repaired || !drift.Empty()
-			}
+		var ch nft.Change
+		if w.sure {
+			ch = change(w.plan, p, w.kernel)
+		} else if ch, err = w.compare(p, done); err != nil {
+			return nft.Change{}, err
 		}
-		change := nft.Diff(w.have, rules)
 		var g uint32
-		g, err = w.tables.Commit(change, w.generation)
+		g, err = w.tables.Commit(ch, w.generation)
 		if err == nil {
-			w.have, w.generation = rules, g
-			done.Added, done.Removed, done.Chains = change.Added, change.Removed, change.Chains
-			return change, nil
+			w.generation = g
+			done.Added, done.Removed, done.Chains = ch.Added, ch.Removed, ch.Chains
+			return ch, nil
 		}
-		w.have = nil
+		w.sure = false
 		if !errors.Is(err, nft.ErrStale) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.EBUSY) {
 			break
 		}
 	}
 	return nft.Change{}, err
+}
+
+// compare finds the change to p from what the kernel really has.
+func (w *Wall) compare(p *plan, done *Applied) (nft.Change, error) {
+	have, g, err := w.tables.Read(Table)
+	if err != nil {
+		return nft.Change{}, err
+	}
+	w.generation = g
+	if w.plan != nil {
+		drift := nft.Diff(have, w.plan.ruleset(w.kernel, nil))
+		done.Repaired = done.Repaired || !drift.Empty()
+	}
+	return nft.Diff(have, p.ruleset(w.kernel, nil)), nil
 }
 
 // Drift looks whether somebody else changed our tables since the last change,
@@ -166,19 +174,20 @@ func (w *Wall) Drift() (Applied, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var done Applied
-	if w.want == nil {
+	if w.plan == nil {
 		return done, nil
 	}
 	g, err := w.tables.Generation()
-	if err != nil || g == w.generation {
+	if err != nil || w.sure && g == w.generation {
 		return done, err
 	}
-	w.have = nil
-	if _, err := w.bring(w.want, &done); err != nil {
+	w.sure = false
+	if _, err := w.bring(w.plan, &done); err != nil {
 		return done, err
 	}
+	w.sure = true
 	if done.Repaired {
-		done.Cut, err = w.cut(nil)
+		done.Cut, err = w.cut()
 	}
 	return done, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os/exec"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/firewall/conntrack"
 	"github.com/dewpaas/dew/firewall/nft"
 	"github.com/dewpaas/dew/vnet"
 )
@@ -91,8 +93,15 @@ func TestAnAddressHasNoPast(t *testing.T) {
 	if done := l.apply(next); done.Cut != 1 {
 		t.Errorf("%+v, want the connection of the old instance cut", done)
 	}
+	handshake(l.taps["dew2"], l.taps["dew3"], 1001, 8080)
 	gone := pairTopology()
 	gone.Endpoints = gone.Endpoints[:1]
+	if done := l.apply(gone); done.Cut != 0 {
+		t.Errorf("%+v: what nobody has can wait", done)
+	}
+	if done := l.apply(next); done.Cut != 1 {
+		t.Errorf("%+v, want the old connection cut before the address is somebody's", done)
+	}
 	l.apply(gone)
 	l.taps["dew2"].send(tcpSegment(annAddr, bobAddr, 1002, 8080, syn, 1, 0, nil))
 	if s := l.taps["dew2"].only("answer for an instance that is gone"); s.flags&rst == 0 {
@@ -183,7 +192,7 @@ func edits() []string {
 func TestDriftIsRepaired(t *testing.T) {
 	top := pairTopology()
 	l := newLab(t, top, true)
-	ann := newPlan(&top).appID["ann"]
+	ann := newPlan(&top, nil).ids["ann"]
 	want, _ := Compile(top, l.wall.Kernel())
 	for _, edit := range edits() {
 		if strings.Contains(edit, "%") {
@@ -412,11 +421,69 @@ func TestFloodsAreBounded(t *testing.T) {
 	if n := l.drops("dew4", ReasonNew); n < 30 {
 		t.Errorf("%d counted as new", n)
 	}
+	for range 50 {
+		other.send(udpDatagram(other.addr, bobAddr, 1000, 8080, nil))
+	}
+	if n := len(bob.drain()); n != 50 {
+		t.Errorf("%d of 50 packets of an old connection passed: they are not new", n)
+	}
 	gone := pairTopology()
 	l.apply(gone)
 	l.apply(top)
 	if n := l.drops("dew4", ReasonNew); n != 0 {
 		t.Errorf("a new vNIC begins with %d", n)
+	}
+}
+
+// TestCrowdsAreRelieved: a guest that fills the table of connections begins no
+// others for a while; those that it has go on, and its neighbours do not notice.
+func TestCrowdsAreRelieved(t *testing.T) {
+	top := pairTopology()
+	top.Policies = append(top.Policies, cf.NetworkPolicy{SourceGUID: "bob", DestinationGUID: "ann", Protocol: "udp", StartPort: 8080, EndPort: 8080})
+	l := newLab(t, top, true)
+	ann, bob := l.taps["dew2"], l.taps["dew3"]
+	for i := range uint16(100) {
+		ann.send(udpDatagram(annAddr, bobAddr, 1000+i, 8080, nil))
+	}
+	bob.send(udpDatagram(bobAddr, annAddr, 7, 8080, nil))
+	bob.drain()
+	ann.drain()
+	if n, err := l.wall.relieve(101, 1000); n != 0 || err != nil {
+		t.Errorf("%d, %v: there is room", n, err)
+	}
+	used, room, err := l.wall.tableUse()
+	if err != nil || used < 101 || room < used {
+		t.Errorf("%d of %d are used, %v", used, room, err)
+	}
+	if n, err := l.wall.relieve(101, 120); n != 1 || err != nil {
+		t.Fatalf("%d guests crowd, %v", n, err)
+	}
+	ann.send(udpDatagram(annAddr, bobAddr, 2000, 8080, nil))
+	bob.nothing("a new connection of who has too many")
+	if n := l.drops("dew2", ReasonOpen); n != 1 {
+		t.Errorf("%d counted", n)
+	}
+	ann.send(udpDatagram(annAddr, bobAddr, 1000, 8080, nil))
+	bob.only("an old connection")
+	bob.send(udpDatagram(bobAddr, annAddr, 8, 8080, nil))
+	ann.only("a new connection of the other")
+	if done, err := l.wall.Drift(); err != nil || done.Repaired {
+		t.Errorf("%+v, %v: that was ours", done, err)
+	}
+}
+
+// TestAnyRatesAreTaken: numbers that the kernel cannot count with do not keep
+// the rest from being applied.
+func TestAnyRatesAreTaken(t *testing.T) {
+	top := pairTopology()
+	top.Endpoints[0].Rates = cf.Rates{Packets: 1<<32 - 1, PacketBurst: 1<<32 - 1, Bytes: 1<<64 - 1, ByteBurst: 1<<64 - 1, Connections: 1<<32 - 1, ConnectionBurst: 1<<32 - 1}
+	top.Endpoints[1].Rates = cf.Rates{Packets: 1, PacketBurst: 1, Bytes: 1, ByteBurst: 1, Connections: 1, ConnectionBurst: 1}
+	l := newLab(t, top, true)
+	for range 10 {
+		l.taps["dew2"].send(good())
+	}
+	if n := len(l.taps["dew3"].drain()); n != 10 {
+		t.Errorf("%d of 10 packets passed", n)
 	}
 }
 
@@ -437,4 +504,38 @@ func TestProblemsDenyTheirPart(t *testing.T) {
 	l.taps["dew3"].only("a lawful packet")
 	ann.send(icmpMessage(annAddr, netip.MustParseAddr("8.8.8.8"), 8, 0, 0, 1))
 	l.out.only("what the good rule allows")
+}
+
+// TestNoForbiddenConnectionSurvives: after any change, every tracked connection
+// of a guest is one that the new topology allows.
+func TestNoForbiddenConnectionSurvives(t *testing.T) {
+	d := dice{rand.New(rand.NewPCG(11, 4))}
+	top := d.topology()
+	l := newLab(t, top, true)
+	cut := 0
+	for round := range 30 {
+		for i := range 40 {
+			q := d.question(&top)
+			if where(q.From) != vnet.Gateway && where(q.To) != vnet.Gateway {
+				l.attempt(q, uint16(1000+round*100+i))
+			}
+		}
+		next := d.topology()
+		for i := range next.Endpoints { // the same instances, so that what is cut is for its rules
+			next.Endpoints[i].AppGUID, next.Endpoints[i].AppName, next.Endpoints[i].GUID = top.Endpoints[i].AppGUID, top.Endpoints[i].AppName, top.Endpoints[i].GUID
+		}
+		top = next
+		cut += l.apply(top).Cut
+		p := newPlan(&top, nil)
+		if err := l.wall.flows.Each(func(f conntrack.Flow) {
+			if !p.permits(f, number(f.Src), number(f.Dst)) {
+				t.Errorf("round %d: %v -> %v protocol %d port %d lives on", round, f.Src, f.Dst, f.Protocol, f.DstPort)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cut < 50 {
+		t.Errorf("%d connections were cut: the dice prove too little", cut)
+	}
 }

@@ -84,6 +84,15 @@ func (c *Conn) Receive(f func(Reply) error) error {
 	return Replies(c.in[:n], f)
 }
 
+// ReceiveWithin is Receive that fails with os.ErrDeadlineExceeded when nothing
+// came in time.
+func (c *Conn) ReceiveWithin(d time.Duration, f func(Reply) error) error {
+	if err := c.file.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return err
+	}
+	return c.Receive(f)
+}
+
 func (c *Conn) next() uint32 {
 	c.seq++
 	return c.seq

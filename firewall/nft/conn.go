@@ -286,3 +286,10 @@ func Forget(family uint8, table, set string, keys []string) Change {
 	b.delElements(&Table{Family: family, Name: table}, &Set{Name: set}, list)
 	return Change{Messages: b.messages, Removed: len(keys)}
 }
+
+// Add is the change that adds elements to a set that is there.
+func Add(t *Table, s *Set, list ...Element) Change {
+	b := &batch{}
+	b.addElements(t, s, list)
+	return Change{Messages: b.messages, Added: len(list)}
+}

@@ -137,8 +137,6 @@ func decodeKnown(name string, a *attrs) (Expr, error) {
 		return decodeRemember(a)
 	case "limit":
 		return decodeLimit(a), nil
-	case "connlimit":
-		return ConnLimit{a.u32(NFTA_CONNLIMIT_COUNT), a.u32(NFTA_CONNLIMIT_FLAGS)&NFT_CONNLIMIT_F_INV != 0}, nil
 	case "counter":
 		return Counter{}, nil
 	case "log":

@@ -15,6 +15,7 @@ type Packet struct {
 	Link     []byte // Ethernet header, 14 bytes; empty where there is none
 	Network  []byte // from the IP or ARP header on
 	State    uint32 // NF_CT_STATE_*
+	Status   uint32 // IPS_*
 	Mark     uint32
 }
 
@@ -31,8 +32,7 @@ type Outcome struct {
 func (o Outcome) Accepted() bool { return o.Verdict.Code == NF_ACCEPT }
 
 // Hook evaluates the base chains of a hook in the order of their priorities, as
-// the kernel calls them. Buckets are never empty and connections never too
-// many: it tells what rules say, not what rates allow. It refuses, with an
+// the kernel calls them. Buckets are never empty: it tells what rules say, not what rates allow. It refuses, with an
 // error, bytecode that it does not know.
 func (r *Ruleset) Hook(family uint8, hook uint32, p *Packet) (Outcome, error) {
 	type called struct {
@@ -174,10 +174,15 @@ func (m *machine) step(x Expr) (next bool, err error) {
 	case Payload:
 		return m.payload(x)
 	case CT:
-		if x.Key != unix.NFT_CT_STATE {
+		switch x.Key {
+		case unix.NFT_CT_STATE:
+			m.set(x.Reg, native32(m.packet.State))
+		case unix.NFT_CT_STATUS:
+			m.set(x.Reg, native32(m.packet.Status))
+			return m.packet.State != NF_CT_STATE_INVALID_BIT, nil // no connection, no status
+		default:
 			return false, fmt.Errorf("ct key %d", x.Key)
 		}
-		m.set(x.Reg, native32(m.packet.State))
 	case Bitwise:
 		for i := range len(x.Mask) {
 			r := &m.regs[int(x.Reg)*4+i]
@@ -364,8 +369,6 @@ func (m *machine) remember(x Remember) (bool, error) {
 		m.out.Counted = append(m.out.Counted, m.key(s, x.Reg))
 		return true, nil
 	case Limit:
-		return !with.Over, nil
-	case ConnLimit:
 		return !with.Over, nil
 	}
 	return false, fmt.Errorf("remembers %q", x.With.name())

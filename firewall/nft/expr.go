@@ -95,11 +95,6 @@ type (
 		Bytes bool
 		Over  bool
 	}
-	// ConnLimit counts open connections; Over as in Limit.
-	ConnLimit struct {
-		Count uint32
-		Over  bool
-	}
 	// Counter counts packets and bytes; its values are no part of it.
 	Counter struct{}
 	// Log sends the packet's beginning to a netlink group.
@@ -128,7 +123,6 @@ func (Decide) name() string    { return "immediate" }
 func (Load) name() string      { return "immediate" }
 func (Remember) name() string  { return "dynset" }
 func (Limit) name() string     { return "limit" }
-func (ConnLimit) name() string { return "connlimit" }
 func (Counter) name() string   { return "counter" }
 func (Log) name() string       { return "log" }
 func (Reject) name() string    { return "reject" }
@@ -226,11 +220,6 @@ func (l Limit) encode(e *netlink.Encoder) {
 	e.U32(unix.NFTA_LIMIT_BURST, l.Burst)
 	e.U32(unix.NFTA_LIMIT_TYPE, bit(l.Bytes, unix.NFT_LIMIT_PKT_BYTES))
 	e.U32(unix.NFTA_LIMIT_FLAGS, bit(l.Over, unix.NFT_LIMIT_F_INV))
-}
-
-func (c ConnLimit) encode(e *netlink.Encoder) {
-	e.U32(NFTA_CONNLIMIT_COUNT, c.Count)
-	e.U32(NFTA_CONNLIMIT_FLAGS, bit(c.Over, NFT_CONNLIMIT_F_INV))
 }
 
 func (Counter) encode(*netlink.Encoder) {}

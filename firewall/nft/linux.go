@@ -13,9 +13,6 @@ const (
 	NFTA_DEVICE_PREFIX         = 2 // since Linux 6.17
 	NFTA_DYNSET_EXPRESSIONS    = 10
 	NFT_DYNSET_F_EXPR          = 2
-	NFTA_CONNLIMIT_COUNT       = 1
-	NFTA_CONNLIMIT_FLAGS       = 2
-	NFT_CONNLIMIT_F_INV        = 1
 	NFTA_BITWISE_OP            = 6
 	NFTA_LOG_LEVEL_DEFAULT     = 4
 	NFT_MSG_DESTROYSETELEM     = 0x1e
@@ -35,5 +32,6 @@ const (
 	NF_CT_STATE_ESTABLISHED    = 1 << 1
 	NF_CT_STATE_RELATED        = 1 << 2
 	NF_CT_STATE_NEW            = 1 << 3
+	IPS_CONFIRMED              = 1 << 3
 	ICMP_ADMIN_PROHIBITED_CODE = 13 // ICMP_PKT_FILTERED
 )

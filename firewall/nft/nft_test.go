@@ -30,12 +30,12 @@ func every() *Ruleset {
 			{Name: "rated", Fields: Types("ifname"), Flags: unix.NFT_SET_EVAL, Elements: []Element{
 				Rated(Name("dew1"), Limit{Rate: 10, Burst: 5}), Rated(Name("dew2"), Limit{Rate: 10, Burst: 5}, Limit{Rate: 1000, Burst: 500, Bytes: true})}},
 			{Name: "counts", Fields: Types("ifname", "mark"), Flags: unix.NFT_SET_EVAL, Size: 100},
-			{Name: "open", Fields: Types("ipv4_addr"), Flags: unix.NFT_SET_EVAL, Size: 100},
 			{Name: "logged", Fields: Types("ipv4_addr"), Flags: unix.NFT_SET_EVAL, Size: 100, Timeout: 60},
 		},
 		Chains: []*Chain{
 			{Name: "in", Base: &Base{Hook: NF_INET_LOCAL_IN, Priority: -5, Drop: true}, Rules: []Rule{
 				NewRule(State("established", NF_CT_STATE_ESTABLISHED), Accept()),
+				NewRule(Confirmed(), Called(IIFName(), "lo"), Accept()),
 				NewRule(Prefixed(IIFName(), "dew"), Is(HeaderStart(), "!=", "0x45", "\x45"), Drop()),
 				NewRule(NotPrefixed(OIFName(), "dew"), Called(IIFName(), "lo"), Accept()),
 				NewRule(Hits(Fragment(), 0x3fff), Drop()),
@@ -44,7 +44,6 @@ func every() *Ruleset {
 				NewRule(InSet("boxes", MetaMark().Ordered(), DPort()), Accept()),
 				NewRule(InSet("hash", DAddr(), DPort()), Jump("other")),
 				NewRule(NotInSet("hash", SAddr(), DPort()), VMap("spans", DAddr())),
-				NewRule(MoreConnections("open", SAddr(), 5), Drop()),
 				NewRule(Slower("logged", SAddr(), 5, 20), LogTo(3, "deny", 64)),
 				NewRule(Count("counts", IIFName(), Const("0x00000005", Mark(5)))),
 				NewRule(InSet("rated", IIFName()), Accept()),
@@ -156,6 +155,7 @@ func TestEval(t *testing.T) {
 		counts int
 	}{
 		{"established", Packet{State: NF_CT_STATE_ESTABLISHED, IIF: "x", Network: ipPacket(two, two, 6, tcp...)}, "accept in", 0, 0},
+		{"confirmed", Packet{State: NF_CT_STATE_NEW, Status: IPS_CONFIRMED, IIF: "lo", Network: ipPacket(two, "\x0a\x00\x01\x01", 17, tcp...)}, "accept in", 0, 0},
 		{"options", Packet{IIF: "dew1", Network: append([]byte{0x46}, ipPacket(two, two, 6, tcp...)[1:]...)}, "drop in", 0, 0},
 		{"fragment", Packet{IIF: "x", Network: append(ipPacket(two, two, 6)[:6:6], append([]byte{0x20, 0}, ipPacket(two, two, 6, tcp...)[8:]...)...)}, "drop in", 0, 0},
 		{"too long", Packet{IIF: "x", Network: append(ipPacket(two, two, 17, tcp...), make([]byte, 1600)...)}, "drop in", 0, 0},

@@ -182,6 +182,13 @@ func State(text string, bits uint32) Statement {
 		Cmp{unix.NFT_CMP_NEQ, 0, native32(0)}}}
 }
 
+// Confirmed tells whether the packet belongs to a connection of which an earlier
+// one passed all rules.
+func Confirmed() Statement {
+	return Statement{"ct status confirmed", []Expr{CT{Key: unix.NFT_CT_STATUS}, Bitwise{0, native32(IPS_CONFIRMED), native32(0)},
+		Cmp{unix.NFT_CMP_NEQ, 0, native32(0)}}}
+}
+
 // key loads fields side by side, and writes them as nft does.
 func key(fields []Field) (string, []Expr) {
 	var need, loads []Expr
@@ -227,11 +234,6 @@ func MarkFrom(set string, f Field) Statement {
 func Count(set string, fields ...Field) Statement {
 	text, exprs := key(fields)
 	return Statement{fmt.Sprintf("update @%s { %s counter }", set, text), append(exprs, Remember{Set: set, Update: true, With: Counter{}})}
-}
-
-// MoreConnections tells whether a key has more than n open connections.
-func MoreConnections(set string, f Field, n uint32) Statement {
-	return Statement{fmt.Sprintf("add @%s { %s ct count over %d }", set, f.text, n), with(f.need, f.load(0), Remember{Set: set, With: ConnLimit{n, true}})}
 }
 
 // Slower tells whether a key is within its rate of packets a second.
