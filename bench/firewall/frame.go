@@ -12,6 +12,7 @@ import (
 	"github.com/dewpaas/dew/abi"
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/firewall"
+	"github.com/dewpaas/dew/firewall/nft"
 	"github.com/dewpaas/dew/vnet"
 )
 
@@ -29,15 +30,16 @@ func (f *frame) Run() error {
 	runtime.LockOSThread()
 	few, many := world(10), world(1000)
 	cases := []struct {
-		name    string
-		top     *cf.Topology
-		guarded bool
-	}{{"no firewall", nil, false}, {"10 instances", &few, false}, {"1000 instances, 10,000 rules", f.add(&many), false}, {"the same, and offloads guarded", &many, true}}
+		name             string
+		top              *cf.Topology
+		guarded, tracked bool
+	}{{"no firewall", nil, false, false}, {"connection tracking alone", nil, false, true}, {"10 instances", &few, false, false},
+		{"1000 instances, 10,000 rules", f.add(&many), false, false}, {"the same, and offloads guarded", &many, true, false}}
 	fmt.Printf("CPU ns a frame, median of %d rounds of %d frames\n%-32s %12s %12s %12s\n", f.Rounds, batch, "", "established", "allowed new", "spoofed")
 	for _, c := range cases {
 		var row []float64
 		for _, what := range []string{"datagrams", "connections", "spoofed"} {
-			n, err := f.measure(c.top, c.guarded, what)
+			n, err := f.measure(c.top, c.guarded, c.tracked, what)
 			if err != nil {
 				return err
 			}
@@ -50,12 +52,12 @@ func (f *frame) Run() error {
 
 // add puts ten thousand rules where the flooder's app is.
 func (f *frame) add(t *cf.Topology) *cf.Topology {
-	big := walled(10000)
+	big := walled(10000, outside)
 	t.Groups, t.Bindings = big.Groups, big.Bindings
 	return t
 }
 
-func (f *frame) measure(top *cf.Topology, guarded bool, what string) (float64, error) {
+func (f *frame) measure(top *cf.Topology, guarded, tracked bool, what string) (float64, error) {
 	n, err := vnet.New()
 	if err != nil {
 		return 0, err
@@ -78,6 +80,11 @@ func (f *frame) measure(top *cf.Topology, guarded bool, what string) (float64, e
 	} else if err := n.Within(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }); err != nil {
 		return 0, err
 	}
+	if tracked {
+		if err := track(n); err != nil {
+			return 0, err
+		}
+	}
 	from, err := plug(n, 5, 1)
 	if err != nil {
 		return 0, err
@@ -88,7 +95,7 @@ func (f *frame) measure(top *cf.Topology, guarded bool, what string) (float64, e
 		return 0, err
 	}
 	defer to.Close()
-	return f.pump(int(from.Fd()), int(to.Fd()), noise(what))
+	return f.pump(int(from.Fd()), int(to.Fd()), noise(what, 5))
 }
 
 // noisy lets the flooder reach its victim, and takes rates out of the way.
@@ -100,6 +107,19 @@ func noisy(t cf.Topology) cf.Topology {
 		t.Endpoints[i].Rates = cf.Rates{Packets: 1 << 30, PacketBurst: 1 << 30, Bytes: 1 << 40, ByteBurst: 1 << 40, Connections: 1 << 29, ConnectionBurst: 1 << 29}
 	}
 	return t
+}
+
+// track makes the kernel follow connections, and nothing else.
+func track(n *vnet.Network) error {
+	c, err := nft.Open(n.Within)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	t := &nft.Table{Family: nft.NFPROTO_IPV4, Name: "bench", Chains: []*nft.Chain{{Name: "forward", Base: &nft.Base{Hook: nft.NF_INET_FORWARD},
+		Rules: []nft.Rule{nft.NewRule(nft.State("established", nft.NF_CT_STATE_ESTABLISHED), nft.Accept())}}}}
+	_, err = c.Commit(nft.Diff(&nft.Ruleset{}, &nft.Ruleset{Tables: []*nft.Table{t}}), 0)
+	return err
 }
 
 func plug(n *vnet.Network, i, app int) (*os.File, error) {

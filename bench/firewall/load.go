@@ -171,27 +171,24 @@ func bulk(to string, stop <-chan struct{}, n *atomic.Int64) error {
 // only computes.
 type shout struct {
 	What string `arg:"" enum:"spin,datagrams,connections,denied,spoofed,large"`
+	As   int    `arg:"" help:"number of the instance"`
 }
 
 // Run makes noise.
 func (s *shout) Run() error {
+	fmt.Println("ready")
 	if s.What == "spin" {
-		for n := 0; ; n++ {
-			if n == -1 {
-				return nil
-			}
+		for n := uint64(1); n != 0; n++ {
 		}
+		return nil
 	}
-	tap := os.NewFile(3, "tap")
-	raw, err := tap.SyscallConn()
+	raw, err := os.NewFile(3, "tap").SyscallConn()
 	if err != nil {
 		return err
 	}
-	fmt.Println("ready")
-	frames := noise(s.What)
+	frames := noise(s.What, s.As)
 	return raw.Write(func(fd uintptr) bool {
 		for i := 0; ; i++ {
-			// What the kernel does not take is lost, as a flooder would have it.
 			writeRaw(int(fd), frames[i%len(frames)])
 		}
 	})

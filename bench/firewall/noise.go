@@ -10,15 +10,15 @@ import (
 	"github.com/dewpaas/dew/vnet"
 )
 
-// flooder is the instance whose tap the noise is on; victim is the neighbour.
-func flooder() (netip.Addr, [6]byte) { e := endpoint(5, 1); return e.Addr, e.MAC }
-
+// writeRaw writes a frame. What the kernel does not take is lost, as a flooder
+// would have it.
 func writeRaw(fd int, frame []byte) { unix.Write(fd, frame) }
 
 // noise are the frames of one sort of flood, behind their virtio headers. Many
 // differ in a port, so that each looks like the beginning of another connection.
-func noise(what string) [][]byte {
-	addr, mac := flooder()
+// The noise is that of one instance, against the first.
+func noise(what string, as int) [][]byte {
+	addr, mac := endpoint(as, 1).Addr, endpoint(as, 1).MAC
 	victim := endpoint(0, 0).Addr
 	var frames [][]byte
 	for i := range uint16(4096) {
@@ -31,7 +31,7 @@ func noise(what string) [][]byte {
 		case "denied":
 			p = packet(6, addr, victim, 1000+i, 22, 0)
 		case "spoofed":
-			p = packet(17, endpoint(6, 1).Addr, victim, 1000+i, requestPort, 18)
+			p = packet(17, endpoint(as+1, 1).Addr, victim, 1000+i, requestPort, 18)
 		case "large": // allowed, as much as an Ethernet frame holds
 			p = packet(17, addr, victim, 1000, requestPort, 1472)
 		}

@@ -15,17 +15,17 @@ type path struct {
 	Rules   int     `default:"10000" help:"in the client's security group"`
 }
 
-// walled is a world of a thousand instances whose first may go outside by the
-// last of many rules. Its rates are out of the way: what rules cost is the
+// walled is a world of a thousand instances whose first may go to a server by
+// the last of many rules. Its rates are out of the way: what rules cost is the
 // question.
-func walled(rules int) cf.Topology {
+func walled(rules int, to netip.Addr) cf.Topology {
 	t := world(1000)
 	t.Endpoints[0].Rates = cf.Rates{Packets: 1 << 30, PacketBurst: 1 << 30, Bytes: 1 << 40, ByteBurst: 1 << 32, Connections: 1 << 30, ConnectionBurst: 1 << 30}
 	g := cf.SecurityGroup{Meta: cf.Meta{GUID: "many"}, Name: "many"}
 	for i := range rules - 1 {
 		g.Rules = append(g.Rules, cf.Rule{Protocol: "tcp", Destination: fmt.Sprintf("10.%d.%d.%d", 100+i/65536, i/256%256, i%256), Ports: fmt.Sprint(1000 + i%60000)})
 	}
-	g.Rules = append(g.Rules, cf.Rule{Protocol: "tcp", Destination: outside.String(), Ports: fmt.Sprintf("%d,%d", requestPort, bulkPort)})
+	g.Rules = append(g.Rules, cf.Rule{Protocol: "tcp", Destination: to.String(), Ports: fmt.Sprintf("%d,%d", requestPort, bulkPort)})
 	t.Groups = append(t.Groups, g)
 	t.Bindings = append(t.Bindings, cf.GroupBinding{GroupGUID: "many", SpaceGUID: spaceGUID(0), Stage: cf.Running})
 	return t
@@ -33,7 +33,7 @@ func walled(rules int) cf.Topology {
 
 // Run measures both ways in turns.
 func (p *path) Run() error {
-	t := walled(p.Rules)
+	t := walled(p.Rules, outside)
 	var yards []*yard
 	for _, top := range []*cf.Topology{nil, &t} {
 		y, err := newYard(top)
