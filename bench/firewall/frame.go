@@ -20,7 +20,7 @@ import (
 // to a tap does all of the way at once, in the writer's thread, so the thread's
 // clock says it, also on a busy machine.
 type frame struct {
-	Rounds int `default:"300" help:"of 500 frames"`
+	Rounds int `default:"120" help:"of 500 frames; at most 125, so that each is another connection"`
 }
 
 const batch = 500
@@ -95,7 +95,7 @@ func (f *frame) measure(top *cf.Topology, guarded, tracked bool, what string) (f
 		return 0, err
 	}
 	defer to.Close()
-	return f.pump(int(from.Fd()), int(to.Fd()), noise(what, 5))
+	return f.pump(int(from.Fd()), int(to.Fd()), noise(what, 5, batch*f.Rounds))
 }
 
 // noisy lets the flooder reach its victim, and takes rates out of the way.

@@ -186,7 +186,7 @@ func (s *shout) Run() error {
 	if err != nil {
 		return err
 	}
-	frames := noise(s.What, s.As)
+	frames := noise(s.What, s.As, 4096)
 	return raw.Write(func(fd uintptr) bool {
 		for i := 0; ; i++ {
 			writeRaw(int(fd), frames[i%len(frames)])

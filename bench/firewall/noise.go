@@ -17,11 +17,11 @@ func writeRaw(fd int, frame []byte) { unix.Write(fd, frame) }
 // noise are the frames of one sort of flood, behind their virtio headers. Many
 // differ in a port, so that each looks like the beginning of another connection.
 // The noise is that of one instance, against the first.
-func noise(what string, as int) [][]byte {
+func noise(what string, as, n int) [][]byte {
 	addr, mac := endpoint(as, 1).Addr, endpoint(as, 1).MAC
 	victim := endpoint(0, 0).Addr
 	var frames [][]byte
-	for i := range uint16(4096) {
+	for i := range uint16(n) {
 		var p []byte
 		switch what {
 		case "datagrams": // allowed, always the same connection
