@@ -20,6 +20,7 @@ type options struct {
 	hold      bool
 	keep      string
 	extraEnv  string
+	linker    string
 	measuring []measurement
 }
 
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "names of measurements, separated by commas")
 	flag.BoolVar(&o.hold, "hold", false, "run both and wait, to look at them")
 	flag.StringVar(&o.keep, "keep", "", "folder for the two programs, for profiles")
+	flag.StringVar(&o.linker, "ldflags", "-s -w", "of both; empty keeps symbols for perf")
 	flag.StringVar(&o.extraEnv, "env", "", "one more K=V for both")
 	flag.Parse()
 	o.measuring = []measurement{

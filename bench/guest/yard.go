@@ -52,7 +52,7 @@ func newYard(ctx context.Context, o options) (_ *yard, err error) {
 		}
 		y.closes = append(y.closes, func() { os.RemoveAll(dir) })
 	}
-	plain, droplet, err := build(ctx, dir)
+	plain, droplet, err := build(ctx, dir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func newYard(ctx context.Context, o options) (_ *yard, err error) {
 }
 
 // build links the program both ways.
-func build(ctx context.Context, dir string) (plain, droplet string, err error) {
+func build(ctx context.Context, dir string, o options) (plain, droplet string, err error) {
 	root, err := goroot.Open(ctx, filepath.Join(os.TempDir(), "bench-guest-goroot"))
 	if err != nil {
 		return "", "", err
@@ -95,7 +95,7 @@ func build(ctx context.Context, dir string) (plain, droplet string, err error) {
 		{plain, filepath.Join(installed.Dir, "bin/go"), []string{"CGO_ENABLED=0"}},
 		{droplet, root.Go(), root.Env()},
 	} {
-		cmd := exec.CommandContext(ctx, b.command, "build", "-trimpath", "-ldflags=-s -w", "-o", b.out, "./bench/guest/app")
+		cmd := exec.CommandContext(ctx, b.command, "build", "-trimpath", "-ldflags="+o.linker, "-o", b.out, "./bench/guest/app")
 		cmd.Env = append(os.Environ(), b.env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return "", "", fmt.Errorf("build: %w\n%s", err, out)

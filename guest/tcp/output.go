@@ -284,8 +284,10 @@ func (c *Conn) writable() bool {
 	return c.finQueued || 3*c.send.size <= 2*c.sendLimit()
 }
 
-// sendLimit is how much the send queue may hold: enough to keep the path full
-// while acknowledgements are under way, no more.
+// sendLimit is how much the send queue may hold: twice the congestion window,
+// so that there is always something to send when acknowledgements come, but on
+// a short path not more than keeps the path full: what waits longer is cold in
+// the processor's caches and memory for nothing.
 func (c *Conn) sendLimit() int {
 	switch {
 	case c.FixedSend:
@@ -293,8 +295,16 @@ func (c *Conn) sendLimit() int {
 	case c.memory.Tight():
 		return minBuffer
 	}
-	return max(c.SendBuffer, min(2*c.cwnd, MaxBuffer))
+	enough := shortPath + int(min(c.srtt/ms, 64))*perMillisecond
+	return max(c.SendBuffer, min(2*c.cwnd, enough, MaxBuffer))
 }
+
+// shortPath and perMillisecond let a connection send 2 Gbit/s, up to MaxBuffer
+// a round trip.
+const (
+	shortPath      = 512 << 10
+	perMillisecond = 256 << 10
+)
 
 // Write takes as much of p as there is room for and sends what may be sent.
 // more says that the program will write more at once (MSG_MORE).
