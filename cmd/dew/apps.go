@@ -233,9 +233,13 @@ func guestOf(i client.Instance) instanceLine {
 }
 
 func (s *session) tellApp(l *appLine) {
-	routes := strings.Join(l.Routes, ", ")
-	if routes == "" {
-		routes = "none"
+	routes := "none"
+	if len(l.Routes) > 0 {
+		shown := make([]string, len(l.Routes))
+		for i, r := range l.Routes {
+			shown[i] = s.address(r)
+		}
+		routes = strings.Join(shown, ", ")
 	}
 	s.columns([][]cell{{{text: "name"}, {l.Name, cyan}}, {{text: "state"}, l.health()}, {{text: "routes"}, {text: routes}}}, "")
 	for _, p := range l.Processes {
@@ -249,6 +253,26 @@ func (s *session) tellApp(l *appLine) {
 		}
 		s.tellGuests(p.Guests)
 	}
+}
+
+// address is a route as a browser takes it, where that is known: dew up listens
+// for apps and its API at one port.
+func (s *session) address(route string) string {
+	target, err := url.Parse(s.Config.Target)
+	if err != nil || !s.home {
+		return route
+	}
+	host, path, found := strings.Cut(route, "/")
+	if strings.HasSuffix(host, ".internal") { // for apps only
+		return route
+	}
+	if found {
+		path = "/" + path
+	}
+	if port := target.Port(); port != "" {
+		host += ":" + port
+	}
+	return target.Scheme + "://" + host + path
 }
 
 func (s *session) tellGuests(guests []instanceLine) {

@@ -303,6 +303,7 @@ var unstable = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "GUID"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d{4})?`), "TIME"},
 	{regexp.MustCompile(`http://127\.0\.0\.1:\d+`), "URL"},
+	{regexp.MustCompile(`\.test:\d+`), ".test:PORT"},
 	{regexp.MustCompile(`"uptime_seconds": \d+(\.\d+)?`), `"uptime_seconds": 1`},
 	{regexp.MustCompile(`\b\d+(\.\d+)?[BK]\b`), "SIZE"},
 }

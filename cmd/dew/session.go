@@ -17,6 +17,7 @@ import (
 type session struct {
 	*client.Client
 	*console
+	home bool // the foundation is the one on this machine
 }
 
 // session opens the foundation that is targeted: by cf or dew, or else the one
@@ -27,6 +28,7 @@ func (c *console) session(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	local, absent := findLocal()
+	s.home = absent == nil && (s.Config.Target == "" || s.Config.Target == local.URL)
 	switch {
 	case s.Config.Target == "" && absent == nil:
 		return s, s.enter(ctx, local)
@@ -35,12 +37,12 @@ func (c *console) session(ctx context.Context) (*session, error) {
 	case s.Config.Target == "":
 		return nil, client.ErrNoTarget
 	case s.Config.AccessToken == "" && s.Config.Grant == "":
-		if absent != nil || local.URL != s.Config.Target {
+		if !s.home {
 			return nil, client.ErrNoLogin
 		}
 		return s, s.enter(ctx, local)
 	}
-	if absent == nil && local.URL == s.Config.Target && client.ClaimsOf(s.Config.AccessToken).User == client.LocalAdmin {
+	if s.home && client.ClaimsOf(s.Config.AccessToken).User == client.LocalAdmin {
 		s.Again = func(ctx context.Context) error { return local.Login(ctx, s.Client) }
 	}
 	return s, nil
@@ -56,7 +58,7 @@ func (c *console) strangers() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{client.New(config, agent()), c}
+	s := &session{Client: client.New(config, agent()), console: c}
 	s.Warn = func(text string) { fmt.Fprintf(c.err, "dew: warning: %s\n", printable(text)) }
 	return s, nil
 }
