@@ -393,9 +393,9 @@ func TestWaysToEnd(t *testing.T) {
 		{"./app hog", nil, 137, "APP/PROC/WEB: Exited with status 137 (out of memory)"},
 		{"./app silent", func(p *cf.Placement) { p.Launch.Health.Timeout = 1 }, 137, "Instance never healthy after 1s: Failed to make TCP connection to 10.255."},
 		{"./app serve", func(p *cf.Placement) {
-			p.Launch.Health = cf.HealthCheck{Type: "http", Endpoint: "/nothing", Timeout: 1}
+			p.Launch.Health = cf.HealthCheck{Type: "http", Endpoint: "/nothing", Timeout: 5} // time for a busy machine to answer
 		}, 137,
-			"Instance never healthy after 1s: Failed to make HTTP request to '/nothing' on port 8080: received status code 404"},
+			"Instance never healthy after 5s: Failed to make HTTP request to '/nothing' on port 8080: received status code 404"},
 		{"./other", nil, 255, `failed to start: start command "./other": there is no program "./other": the droplet has app`},
 		{"./app | cat", nil, 255, "there is no shell in a guest"},
 		{"./app", func(p *cf.Placement) { p.Launch.DropletSHA256 = strings.Repeat("0", 64) }, 255, "is not on this cell: stage the app again"},
