@@ -354,8 +354,8 @@ func (c *call) readVariables(a *cf.App) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.may(s, operate) && !c.may(s, secrets) {
-		return nil, forbidden()
+	if err := c.mayRead(s); err != nil {
+		return nil, err
 	}
 	if err := c.record("audit.app.environment_variables.show", target(a), s, nil); err != nil {
 		return nil, err

@@ -147,6 +147,18 @@ func (c *call) assignDroplet(a *cf.App, guid string) error {
 	return nil
 }
 
+// mayRead lets developers and supporters read environments, unless an admin has
+// turned that off for all or for them.
+func (c *call) mayRead(s *cf.Space) error {
+	if !c.may(s, operate) && !c.may(s, secrets) {
+		return forbidden()
+	}
+	if err := c.enabled("env_var_visibility"); err != nil {
+		return err
+	}
+	return c.enabled("space_developer_env_var_visibility")
+}
+
 // env is for developers and supporters; these see no credentials of services.
 // Who looked is noted, in a transaction that may write.
 func (c *call) env(a *cf.App) (obj, error) {
@@ -165,8 +177,8 @@ func (c *call) env(a *cf.App) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.may(w.Space, operate) && !c.may(w.Space, secrets) {
-		return nil, forbidden()
+	if err := c.mayRead(w.Space); err != nil {
+		return nil, err
 	}
 	system := obj{"redacted_message": "[PRIVATE DATA HIDDEN]"}
 	if c.may(w.Space, secrets) {

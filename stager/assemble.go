@@ -77,7 +77,7 @@ func (w *work) convert(name string) (path string, info *buildinfo.BuildInfo, err
 		return "", nil, err
 	}
 	if b, err = pvh.Convert(b); err != nil {
-		return "", nil, fmt.Errorf("make it bootable: %w. A program that uses neither files nor the network has no library OS: import package os", err)
+		return "", nil, because(ErrSource, "make it bootable: %v. A program that uses neither files nor the network has no library OS: import package os", err)
 	}
 	path = filepath.Join(w.dir, "program-"+name)
 	if err := os.WriteFile(path, b, 0o644); err != nil {

@@ -341,7 +341,7 @@ func TestSourceThatIsRefused(t *testing.T) {
 		"go.mod elsewhere":   {tree{"server/go.mod": mod, "server/main.go": program("")}, ErrNotGo, "but in server"},
 		"prebuilt":           {tree{"app": string(elf), "public/x": "x"}, ErrPrebuilt, "stager.test"},
 		"prebuilt elsewhere": {tree{"bin/app": "\x7fELF" + strings.Repeat("x", 100)}, ErrPrebuilt, "not one of Go"},
-		"no os":              {tree{"go.mod": mod, "main.go": "package main\n\nfunc main() { println() }\n"}, nil, "import package os"},
+		"no os":              {tree{"go.mod": mod, "main.go": "package main\n\nfunc main() { println() }\n"}, ErrSource, "import package os"},
 		"Procfile script":    {simple.with(tree{"Procfile": "web: ./run.sh\n"}), ErrNoMain, "only Go programs of this module can be started: app"},
 		"Procfile shell":     {simple.with(tree{"Procfile": "web: app | tee log\n"}), ErrSource, "no shell"},
 		"Procfile broken":    {simple.with(tree{"Procfile": "app\n"}), ErrSource, "line 1"},

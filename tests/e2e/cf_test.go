@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestCF runs the scripts of testdata with the real cf CLI, which $CF names,
+// against `dew up` with real guests. tests/foundation does without cf.
+func TestCF(t *testing.T) {
+	cf := os.Getenv("CF")
+	if cf == "" {
+		t.Skip("needs the cf CLI: set $CF to it (build github.com/cloudfoundry/cli)")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: dew up makes network namespaces")
+	}
+	address, password := up(t)
+	site := &street{address: address}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			name := "t" + regexp.MustCompile(`[^a-z0-9]`).ReplaceAllString(filepath.Base(e.WorkDir), "")
+			for k, v := range map[string]string{"CF_HOME": e.WorkDir, "HOME": e.WorkDir, "NAME": name, "API": "http://" + address, "PASSWORD": password} {
+				e.Setenv(k, v)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"cf": func(ts *testscript.TestScript, neg bool, args []string) {
+				err := ts.Exec("sh", append([]string{"-c", `exec "$0" "$@" 2>&1`, cf}, args...)...)
+				if (err != nil) != neg {
+					ts.Fatalf("cf %q: %v", args, err)
+				}
+			},
+			"get":    site.get,
+			"hammer": site.hammer,
+			"calm":   site.calm,
+		},
+	})
+}
+
+// up starts a foundation with the machine's build caches.
+func up(t *testing.T) (address, password string) {
+	dew := build(t, filepath.Join("..", "..", "cmd", "dew"))
+	data := filepath.Join(t.TempDir(), "data")
+	cache, err := os.UserCacheDir()
+	if err == nil {
+		err = errors.Join(os.MkdirAll(filepath.Join(cache, "dew", "stager"), 0o755), os.MkdirAll(data, 0o700))
+	}
+	if err == nil {
+		err = os.Symlink(filepath.Join(cache, "dew", "stager"), filepath.Join(data, "stager"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = freeAddress(t)
+	t.Cleanup(func() {
+		if out, err := exec.Command(dew, "down", "--data", data).CombinedOutput(); err != nil {
+			t.Errorf("dew down: %v\n%s", err, out)
+		}
+	})
+	start(t, address, nil, dew, "up", "--data", data, "--listen", address, "--memory", "4G")
+	p := &platform{t: t, url: "http://" + address}
+	p.do("GET", "/", "")
+	text, err := os.ReadFile(filepath.Join(data, "admin-password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address, strings.TrimSpace(string(text))
+}
+
+// street asks apps for things through the router.
+type street struct {
+	address string
+	mu      sync.Mutex // guards loads
+	loads   map[string]func() (int, []string)
+}
+
+func (s *street) ask(ctx context.Context, host, path string) (int, string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	r.Host = host
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(text), err
+}
+
+// get HOST PATH PATTERN: the answer is 200 and matches; with ! it is not 200.
+func (s *street) get(ts *testscript.TestScript, neg bool, args []string) {
+	status, text, err := s.ask(context.Background(), args[0], args[1])
+	switch {
+	case err != nil:
+		ts.Fatalf("get %v: %v", args, err)
+	case neg && status == http.StatusOK, !neg && status != http.StatusOK:
+		ts.Fatalf("get %v: %d %s", args, status, text)
+	case len(args) > 2 && !regexp.MustCompile(args[2]).MatchString(text):
+		ts.Fatalf("get %v: %q", args, text)
+	}
+}
+
+// hammer HOST PATH begins to ask for it without end; calm HOST stops and wants
+// that every answer was 200.
+func (s *street) hammer(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var mu sync.Mutex
+	var failures []string
+	sent := 0
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				status, text, err := s.ask(ctx, args[0], args[1])
+				mu.Lock()
+				sent++
+				if ctx.Err() == nil && (err != nil || status != http.StatusOK) {
+					failures = append(failures, fmt.Sprint(status, " ", err, " ", text))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	stop := func() (int, []string) { cancel(); wg.Wait(); return sent, failures }
+	ts.Defer(func() { stop() })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loads == nil {
+		s.loads = map[string]func() (int, []string){}
+	}
+	s.loads[args[0]] = stop
+}
+
+func (s *street) calm(ts *testscript.TestScript, _ bool, args []string) {
+	s.mu.Lock()
+	stop := s.loads[args[0]]
+	s.mu.Unlock()
+	if stop == nil {
+		ts.Fatalf("nobody hammers %s", args[0])
+	}
+	sent, failures := stop()
+	if len(failures) > 0 || sent == 0 {
+		ts.Fatalf("%d of %d requests failed, first: %s", len(failures), sent, strings.Join(failures[:min(3, len(failures))], "; "))
+	}
+	ts.Logf("%d requests, none failed", sent)
+}
