@@ -157,6 +157,9 @@ func acceptSocket(c *Call, flags int) (uintptr, syscall.Errno) {
 			if err := c.putAddress(1, peer.PeerName); err != 0 {
 				peer.Closing()
 				peer.Close()
+				if err == syscall.ENOTCONN { // reset while it waited: a server goes on after this one alone (accept(2))
+					err = syscall.ECONNABORTED
+				}
 				return 0, err
 			}
 		}
