@@ -301,15 +301,24 @@ func (c *call) deleteBinding() (any, error) {
 	return c.unbind(b, i, s, target)
 }
 
-func (c *call) unbind(b *cf.ServiceBinding, i *cf.ServiceInstance, s *cf.Space, target cf.Actor) (any, error) {
-	pending, err := cf.List[cf.ServiceWork](c.tx, cf.Query{Where: []cf.Cond{cf.Is("target_guid", b.GUID)}})
+// dropWork forgets what a broker was still to be asked for a binding or an
+// instance, which is about to be deleted.
+func (c *call) dropWork(target string) error {
+	pending, err := cf.List[cf.ServiceWork](c.tx, cf.Query{Where: []cf.Cond{cf.Is("target_guid", target)}})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, w := range pending {
 		if err := c.tx.Delete(w); err != nil {
-			return nil, err
+			return err
 		}
+	}
+	return nil
+}
+
+func (c *call) unbind(b *cf.ServiceBinding, i *cf.ServiceInstance, s *cf.Space, target cf.Actor) (any, error) {
+	if err := c.dropWork(b.GUID); err != nil {
+		return nil, err
 	}
 	e, err := c.entry(i.PlanGUID)
 	if err != nil {

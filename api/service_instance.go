@@ -584,14 +584,8 @@ func (c *call) deprovision(i *cf.ServiceInstance, s *cf.Space) (any, error) {
 			return nil, err
 		}
 	}
-	pending, err := cf.List[cf.ServiceWork](c.tx, cf.Query{Where: []cf.Cond{cf.Is("target_guid", i.GUID)}})
-	if err != nil {
+	if err := c.dropWork(i.GUID); err != nil {
 		return nil, err
-	}
-	for _, w := range pending {
-		if err := c.tx.Delete(w); err != nil {
-			return nil, err
-		}
 	}
 	e, err := c.entry(i.PlanGUID)
 	if err != nil {
