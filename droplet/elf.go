@@ -18,10 +18,11 @@ const (
 	maxNotes   = 1 << 16
 )
 
-// The ELF note that names a PVH entry: Xen's include/public/elfnote.h.
+// The ELF note that names a PVH entry, XEN_ELFNOTE_PHYS32_ENTRY of Xen's
+// include/public/elfnote.h: its type and its owner.
 const (
-	pvhNote = 18
-	pvhName = "Xen\x00"
+	PVHNote = 18
+	PVHName = "Xen\x00"
 )
 
 // checkProgram refuses what is not a static x86-64 program that both kinds of
@@ -46,7 +47,7 @@ func checkProgram(r io.ReaderAt, size int64) (err error) {
 	if !executable(loads, f.Entry) {
 		return invalid("ELF: the entry %#x is not in executable memory", f.Entry)
 	}
-	entry, ok, err := pvhEntry(f)
+	entry, ok, err := PVHEntry(f)
 	switch {
 	case err != nil:
 		return invalid("ELF: %v", err)
@@ -101,8 +102,10 @@ func executable(loads []*elf.Prog, address uint64) bool {
 	})
 }
 
-// pvhEntry finds the note by which loaders of virtual machines enter a program.
-func pvhEntry(f *elf.File) (entry uint64, ok bool, err error) {
+// PVHEntry finds the note by which loaders of virtual machines enter a program,
+// and returns the physical address that it names; ok is false where there is no
+// such note. The notes of f are read as hostile.
+func PVHEntry(f *elf.File) (entry uint64, ok bool, err error) {
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_NOTE {
 			continue
@@ -131,7 +134,7 @@ func findNote(b []byte) (entry uint64, ok bool) {
 		if padded+value > uint64(len(b)) {
 			return 0, false
 		}
-		if kind == pvhNote && string(b[:name]) == pvhName {
+		if kind == PVHNote && string(b[:name]) == PVHName {
 			switch value {
 			case 4:
 				return uint64(le.Uint32(b[padded:])), true

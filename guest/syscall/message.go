@@ -16,17 +16,20 @@ type message struct {
 	_      uint32
 }
 
-func sendmsg(c Call) (uintptr, syscall.Errno) {
+func sendmsg(c Call) (uintptr, syscall.Errno) { return c.message(socketRef.sendMessage) }
+
+// message does one msghdr, argument 1, with the flags of argument 2.
+func (c *Call) message(do func(socketRef, *syscall.Msghdr, int) (int, syscall.Errno)) (uintptr, syscall.Errno) {
 	s, err := c.socket()
 	if err != 0 {
 		return 0, err
 	}
 	defer s.ref.Put()
-	m := at[syscall.Msghdr](&c, 1)
+	m := at[syscall.Msghdr](c, 1)
 	if m == nil {
 		return 0, syscall.EFAULT
 	}
-	return count(s.sendMessage(m, c.int(2)))
+	return count(do(s, m, c.int(2)))
 }
 
 func (s socketRef) sendMessage(m *syscall.Msghdr, flags int) (int, syscall.Errno) {
@@ -121,18 +124,7 @@ func sendsRights(m *syscall.Msghdr) bool {
 	return h.Level == syscall.SOL_SOCKET && h.Type == syscall.SCM_RIGHTS
 }
 
-func recvmsg(c Call) (uintptr, syscall.Errno) {
-	s, err := c.socket()
-	if err != 0 {
-		return 0, err
-	}
-	defer s.ref.Put()
-	m := at[syscall.Msghdr](&c, 1)
-	if m == nil {
-		return 0, syscall.EFAULT
-	}
-	return count(s.receiveMessage(m, c.int(2)))
-}
+func recvmsg(c Call) (uintptr, syscall.Errno) { return c.message(socketRef.receiveMessage) }
 
 func (s socketRef) receiveMessage(m *syscall.Msghdr, flags int) (int, syscall.Errno) {
 	v := vector{unsafe.Pointer(m.Iov), int(m.Iovlen)}

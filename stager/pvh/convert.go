@@ -6,13 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/dewpaas/dew/droplet"
 )
-
-// NoteType is XEN_ELFNOTE_PHYS32_ENTRY.
-const NoteType = 18
-
-// noteName owns the note.
-const noteName = "Xen\x00"
 
 // noteSize is {name size, value size, type}, the name and an 8-byte value.
 const noteSize = 12 + 4 + 8
@@ -231,10 +227,10 @@ func (l *layout) write(b []byte) error {
 
 func note(entry uint32) []byte {
 	le := binary.LittleEndian
-	b := le.AppendUint32(nil, uint32(len(noteName)))
+	b := le.AppendUint32(nil, uint32(len(droplet.PVHName)))
 	b = le.AppendUint32(b, 8)
-	b = le.AppendUint32(b, NoteType)
-	b = append(b, noteName...)
+	b = le.AppendUint32(b, droplet.PVHNote)
+	b = append(b, droplet.PVHName...)
 	return le.AppendUint64(b, uint64(entry))
 }
 
@@ -243,52 +239,17 @@ func add(b []byte, at uint64, n int64) {
 	binary.LittleEndian.PutUint64(b[at:], v+uint64(n))
 }
 
-// Entry returns the 32-bit entry point that the notes of a program name; ok is
-// false where there is none.
-func Entry(program []byte) (entry uint32, ok bool, err error) {
-	f, err := open(program)
-	if err != nil {
-		return 0, false, err
-	}
-	for _, p := range f.Progs {
-		if p.Type != elf.PT_NOTE || p.Filesz > 1<<16 {
-			continue
-		}
-		b := make([]byte, p.Filesz)
-		if _, err := p.ReadAt(b, 0); err != nil {
-			return 0, false, fmt.Errorf("pvh: read notes: %w", err)
-		}
-		if entry, ok = findNote(b); ok {
-			return entry, true, nil
-		}
-	}
-	return 0, false, nil
-}
-
-func findNote(b []byte) (entry uint32, ok bool) {
-	le := binary.LittleEndian
-	for len(b) >= 12 {
-		name, value, kind := uint64(le.Uint32(b)), uint64(le.Uint32(b[4:])), le.Uint32(b[8:])
-		b = b[12:]
-		padded := (name + 3) &^ 3
-		if padded+value > uint64(len(b)) {
-			return 0, false
-		}
-		if kind == NoteType && string(b[:name]) == noteName && (value == 4 || value == 8) {
-			return le.Uint32(b[padded:]), true
-		}
-		b = b[min(padded+(value+3)&^3, uint64(len(b))):]
-	}
-	return 0, false
-}
-
 // verify reads the result back.
 func verify(out []byte, want uint32) error {
-	entry, ok, err := Entry(out)
+	f, err := open(out)
 	if err != nil {
 		return err
 	}
-	if !ok || entry != want {
+	entry, ok, err := droplet.PVHEntry(f)
+	if err != nil {
+		return fmt.Errorf("pvh: %w", err)
+	}
+	if !ok || entry != uint64(want) {
 		return fmt.Errorf("pvh: the written note reads back as %#x, not %#x", entry, want)
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/arch/x86/x86asm"
+
+	"github.com/dewpaas/dew/droplet"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -79,7 +81,7 @@ func dump(t testing.TB, b []byte) string {
 		fmt.Fprintf(&s, "%-12v %-9v off %#06x vaddr %#x paddr %#x filesz %#x memsz %#x\n",
 			p.Type, strings.ReplaceAll(p.Flags.String(), "PF_", ""), p.Off, p.Vaddr, p.Paddr, p.Filesz, p.Memsz)
 	}
-	entry, ok, err := Entry(b)
+	entry, ok, err := droplet.PVHEntry(f)
 	fmt.Fprintf(&s, "PVH entry %#x %v %v\n", entry, ok, err)
 	if ok {
 		code := b[entry-0x400000 : 0xf80]
@@ -183,10 +185,11 @@ func FuzzConvert(f *testing.F) {
 		if len(out) != len(b) || !bytes.Equal(out[headerPage:], b[headerPage:]) {
 			t.Fatal("changed more than the header page")
 		}
-		if _, err := elf.NewFile(bytes.NewReader(out)); err != nil {
+		f, err := elf.NewFile(bytes.NewReader(out))
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok, err := Entry(out); !ok || err != nil {
+		if _, ok, err := droplet.PVHEntry(f); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 		if _, err := Convert(out); err == nil {
