@@ -8,13 +8,13 @@ import (
 )
 
 // sendUDP sends a datagram with the payload p, which is copied: it may lie on
-// the caller's stack. head writes the header with a checksum field. It tells
-// whether there was room.
-func (s *Stack) sendUDP(head func(packet.UDP, uint16), p []byte, f *packet.IPv4Fields, mtu int) bool {
+// the caller's stack. head writes the header with a checksum field. Without
+// room it is lost and nobody is told, as in udp_send_skb (net/ipv4/udp.c).
+func (s *Stack) sendUDP(head func(packet.UDP, uint16), p []byte, f *packet.IPv4Fields, mtu int) {
 	n := packet.UDPSize + len(p)
 	pseudo := packet.Pseudo(f.Source, f.Destination, packet.ProtoUDP, n)
 	if packet.IPv4Size+n > mtu {
-		return s.sendInPieces(f, n, mtu, func(b []byte) {
+		s.sendInPieces(f, n, mtu, func(b []byte) {
 			copy(b[packet.UDPSize:], p)
 			head(b, 0)
 			sum := ^uint16(pseudo.Add(packet.SumOf(b)))
@@ -23,13 +23,15 @@ func (s *Stack) sendUDP(head func(packet.UDP, uint16), p []byte, f *packet.IPv4F
 			}
 			head(b, sum)
 		})
+		return
 	}
 	w := writers.Get().(*writer)
 	defer writers.Put(w)
 	head(w.head[packet.LinkSize+packet.IPv4Size:], uint16(pseudo)) // the host completes it
 	chunk, ok := s.body(w, p)
 	if !ok {
-		return false
+		s.Counters.NoMemory.Add(1)
+		return
 	}
 	f.Length = packet.IPv4Size + n
 	f.ID = uint16(s.packetID.Add(1))
@@ -37,11 +39,10 @@ func (s *Stack) sendUDP(head func(packet.UDP, uint16), p []byte, f *packet.IPv4F
 	const sumStart = packet.EthernetSize + packet.IPv4Size
 	packet.VNet(w.head[:]).Set(sumStart, packet.UDPSumOffset, sumStart+packet.UDPSize, 0)
 	w.link(s, packet.LinkSize+packet.IPv4Size+packet.UDPSize)
-	sent := s.send(w, 1, f.Destination)
+	s.send(w, 1, f.Destination)
 	if chunk != nil {
 		s.memory.Free(chunk)
 	}
-	return sent
 }
 
 // body makes p the second piece of a frame.
@@ -60,11 +61,11 @@ func (s *Stack) body(w *writer, p []byte) (chunk *tcp.Chunk, ok bool) {
 
 // sendInPieces sends n bytes of IP payload, which fill writes, in as many
 // fragments as it takes (RFC 791 section 2.3).
-func (s *Stack) sendInPieces(f *packet.IPv4Fields, n, mtu int, fill func([]byte)) bool {
+func (s *Stack) sendInPieces(f *packet.IPv4Fields, n, mtu int, fill func([]byte)) {
 	chunk := s.memory.Buffer(n)
 	if chunk == nil {
 		s.Counters.NoMemory.Add(1)
-		return false
+		return
 	}
 	defer s.memory.Free(chunk)
 	b := chunk.Bytes()[:n]
@@ -81,10 +82,9 @@ func (s *Stack) sendInPieces(f *packet.IPv4Fields, n, mtu int, fill func([]byte)
 		w.link(s, packet.LinkSize+packet.IPv4Size)
 		w.iov[1] = syscall.Iovec{Base: &b[off], Len: uint64(k)}
 		if !s.send(w, 1, f.Destination) {
-			return false
+			return
 		}
 	}
-	return true
 }
 
 // inputUDP takes the datagram of r.packet.
