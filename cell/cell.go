@@ -152,6 +152,23 @@ func (c *Cell) Close() error {
 // Network is what the cell's guests are in.
 func (c *Cell) Network() *vnet.Network { return c.network }
 
+// Topology is what is in force. It must not be changed.
+func (c *Cell) Topology() cf.Topology {
+	c.wiring.mu.Lock()
+	defer c.wiring.mu.Unlock()
+	return c.wiring.inForce
+}
+
+// Apps are the names of all apps of the ledger, by GUID, as last read.
+func (c *Cell) Apps() map[string]string {
+	c.wiring.mu.Lock()
+	defer c.wiring.mu.Unlock()
+	if c.wiring.known == nil {
+		return nil
+	}
+	return c.wiring.known.names
+}
+
 // Wall is the firewall around them.
 func (c *Cell) Wall() *firewall.Wall { return c.wiring.wall }
 
@@ -166,17 +183,30 @@ func (c *Cell) openNetwork(ctx context.Context) (*vnet.Network, error) {
 	f, err := k.File(ctx, networkFile)
 	if err == nil {
 		defer f.Close()
-		return vnet.Adopt(f)
+		return guarded(vnet.Adopt(f))
 	}
 	if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	n, err := vnet.New()
+	n, err := guarded(vnet.New())
 	if err != nil {
 		return nil, err
 	}
 	c.network = n
 	if err := c.keepNetwork(ctx, k); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// guarded makes a network refuse virtio headers that lie: what the firewall has
+// looked at would not be what arrives.
+func guarded(n *vnet.Network, err error) (*vnet.Network, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err := n.GuardOffloads(); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -316,6 +346,11 @@ func (c *Cell) Run(ctx context.Context) error {
 	all.Go(func() { c.reports.run(ctx) })
 	all.Go(func() { c.wiring.run(ctx) })
 	all.Go(func() { c.sample(ctx) })
+	all.Go(func() { c.insist(ctx, "the firewall is not watched", c.watchWall) })
+	flows := newFlowLog(c.cfg.Logs)
+	all.Go(func() {
+		c.insist(ctx, "connections are not logged", func(ctx context.Context) error { return c.wiring.wall.Flows(ctx, flows.put) })
+	})
 	for _, i := range c.instances {
 		all.Go(func() { i.live(ctx) })
 	}
@@ -339,6 +374,13 @@ func (c *Cell) Run(ctx context.Context) error {
 		case <-c.wake:
 		}
 	}
+}
+
+// watchWall repairs what others change in the firewall, and says so.
+func (c *Cell) watchWall(ctx context.Context) error {
+	return c.wiring.wall.Watch(ctx, func(firewall.Applied) {
+		c.cfg.Log.Warn("cell: somebody else had changed the firewall; it is repaired")
+	})
 }
 
 // converge compares what should run with what runs.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/firewall"
 	"github.com/dewpaas/dew/stager"
 	"github.com/dewpaas/dew/store/sqlite"
 	"github.com/dewpaas/dew/tender"
@@ -566,20 +567,27 @@ func TestLedgerFails(t *testing.T) {
 	}
 }
 
+// withApps puts apps into a space of the ledger.
+func (h *house) withApps(names ...string) {
+	h.Helper()
+	h.update(func(tx cf.Tx) error {
+		org := &cf.Organization{Name: "o"}
+		if err := tx.Insert(org); err != nil {
+			return err
+		}
+		err := tx.Insert(&cf.Space{Meta: cf.Meta{GUID: "space"}, Name: "s", OrgGUID: org.GUID})
+		for _, name := range names {
+			err = errors.Join(err, tx.Insert(&cf.App{Meta: cf.Meta{GUID: name}, Name: name, SpaceGUID: "space"}))
+		}
+		return err
+	})
+}
+
 // TestWhoMayTalkToWhom: apps do not reach each other until a policy says so,
 // and then at once.
 func TestWhoMayTalkToWhom(t *testing.T) {
 	h := newHouse(t)
-	org := &cf.Organization{Name: "o"}
-	space := &cf.Space{Meta: cf.Meta{GUID: "space"}, Name: "s"}
-	h.update(func(tx cf.Tx) error {
-		if err := tx.Insert(org); err != nil {
-			return err
-		}
-		space.OrgGUID = org.GUID
-		return errors.Join(tx.Insert(space), tx.Insert(&cf.App{Meta: cf.Meta{GUID: "a"}, Name: "a", SpaceGUID: "space"}),
-			tx.Insert(&cf.App{Meta: cf.Meta{GUID: "b"}, Name: "b", SpaceGUID: "space"}))
-	})
+	h.withApps("a", "b")
 	h.open()
 	a, b := h.place(h.placement("a", "./app")), h.place(h.placement("b", "./app"))
 	ra, rb := h.untilState(a, cf.InstanceRunning), h.untilState(b, cf.InstanceRunning)
@@ -587,6 +595,7 @@ func TestWhoMayTalkToWhom(t *testing.T) {
 	if got := h.get(ra, ask); !strings.HasPrefix(got, "no: ") {
 		t.Errorf("without a policy: %s", got)
 	}
+	h.untilLogged(`"message":"cfnetworking.iptables.ingress-denied"`)
 	h.update(func(tx cf.Tx) error {
 		domain := &cf.Domain{Name: "apps.internal", Internal: true}
 		if err := tx.Insert(domain); err != nil {
@@ -610,4 +619,38 @@ func TestWhoMayTalkToWhom(t *testing.T) {
 	if got := h.get(rb, "/dial?to="+ra.Address+":8080"); !strings.HasPrefix(got, "no: ") {
 		t.Errorf("a policy has one direction: %s", got)
 	}
+}
+
+// TestLend: a place has the vNIC of an instance of its app, and is gone with its
+// loan. Nothing is opened by it that is somebody's.
+func TestLend(t *testing.T) {
+	h := newHouse(t)
+	h.withApps("a")
+	h.open()
+	wishes := []Wish{{AppGUID: "a", SpaceGUID: "space"}, {AppGUID: "friend", Name: "friend"}}
+	to := func(app string) []cf.NetworkPolicy {
+		return []cf.NetworkPolicy{{SourceGUID: "a", DestinationGUID: app, Protocol: "udp", StartPort: 1, EndPort: 9}}
+	}
+	if _, err := h.cell.Lend(t.Context(), wishes, to("a")); err == nil {
+		t.Error("a policy to an app of the ledger was lent")
+	}
+	l, err := h.cell.Lend(t.Context(), wishes, to("friend"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() firewall.Answer {
+		a, err := h.cell.Wall().Reach(firewall.Question{From: firewall.Peer{Addr: l.Places[0].VNIC.Addr}, To: firewall.Peer{Addr: l.Places[1].VNIC.Addr}, Protocol: "udp", Port: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if a := ask(); !a.Allowed || a.Rule != "network policy a -> friend, udp 1-9" {
+		t.Errorf("%+v", a)
+	}
+	if l.Places[0].Tap == nil || len(h.cell.Topology().Endpoints) != 2 {
+		t.Errorf("%+v", l.Places)
+	}
+	l.Close()
+	h.until("the place is gone", func() bool { return !ask().Allowed && len(h.cell.Topology().Endpoints) == 0 })
 }

@@ -26,10 +26,13 @@ type wiring struct {
 	stale bool       // what the ledger said may have changed
 	local map[string]label
 	known *world // what the ledger said; nil: not read yet
+	lent  map[string]*Loan
+	// inForce is what was applied last.
+	inForce cf.Topology
 }
 
 func newWiring(c *Cell, wall *firewall.Wall) *wiring {
-	return &wiring{c: c, wall: wall, asks: make(chan chan error), look: make(chan struct{}, 1), local: map[string]label{}}
+	return &wiring{c: c, wall: wall, asks: make(chan chan error), look: make(chan struct{}, 1), local: map[string]label{}, lent: map[string]*Loan{}}
 }
 
 // admit returns when the rules for an instance are in force.
@@ -149,6 +152,9 @@ func (w *wiring) apply(ctx context.Context) error {
 	for _, l := range w.local {
 		t.Endpoints = append(t.Endpoints, known.endpoint(&l.Placement, l.Addr))
 	}
+	for _, l := range w.lent {
+		l.addTo(&t, known)
+	}
 	w.mu.Unlock()
 	for i := range t.Endpoints {
 		if e := &t.Endpoints[i]; e.VNIC != "" {
@@ -168,6 +174,9 @@ func (w *wiring) apply(ctx context.Context) error {
 	if err := w.c.names.Update(resolver.SnapshotOf(t)); err != nil {
 		w.c.cfg.Log.Warn("cell: some names are not served", "err", err)
 	}
+	w.mu.Lock()
+	w.inForce = t
+	w.mu.Unlock()
 	w.c.cfg.Wired(t)
 	return unread
 }
