@@ -28,9 +28,9 @@ import (
 // Config is what a cell needs. All fields but those with a default are needed.
 type Config struct {
 	ID, Zone         string
-	MemoryMB, DiskMB int    // what instances may use in all
-	Tender           string // kind of tender; process
-	Host             string // where routers find the cell; "": in this process
+	MemoryMB, DiskMB int      // what instances may use in all
+	Tenders          []string // kinds of tender that it has, the one for who does not choose first; process
+	Host             string   // where routers find the cell; "": in this process
 
 	Store    cf.Store
 	Droplets Droplets
@@ -124,8 +124,8 @@ func New(ctx context.Context, cfg Config) (*Cell, error) {
 }
 
 func (c *Config) fill() {
-	if c.Tender == "" {
-		c.Tender = "process"
+	if len(c.Tenders) == 0 {
+		c.Tenders = []string{"process"}
 	}
 	if c.Beat == 0 {
 		c.Beat = 5 * time.Second

@@ -159,7 +159,7 @@ func (c *Cell) register(tx cf.Tx) error {
 	if missing {
 		row = &cf.Cell{Meta: cf.Meta{GUID: c.cfg.ID}}
 	}
-	row.Zone, row.MemoryMB, row.DiskMB = c.cfg.Zone, c.cfg.MemoryMB, c.cfg.DiskMB
+	row.Zone, row.MemoryMB, row.DiskMB, row.Tenders = c.cfg.Zone, c.cfg.MemoryMB, c.cfg.DiskMB, c.cfg.Tenders
 	row.Beat++
 	if missing {
 		return tx.Insert(row)

@@ -1,6 +1,7 @@
 package cell
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dewpaas/dew/abi/boot"
@@ -89,10 +91,14 @@ func (i *instance) boot(ctx context.Context) error {
 // startWith starts the guest with the keeper, or with another one when that one
 // is lost.
 func (i *instance) startWith(ctx context.Context, spec *tender.Spec, label []byte) error {
+	kind := cmp.Or(i.label.Placement.Launch.Tender, i.c.cfg.Tenders[0])
+	if !slices.Contains(i.c.cfg.Tenders, kind) {
+		return fmt.Errorf("this cell has no tender of kind %q, only %s", kind, strings.Join(i.c.cfg.Tenders, " and "))
+	}
 	k, err := i.c.keeper(ctx, nil)
 	for try := 0; err == nil; try++ {
 		var lost *net.OpError
-		i.guest, err = k.Start(ctx, i.c.cfg.Tender, spec, label)
+		i.guest, err = k.Start(ctx, kind, spec, label)
 		if err == nil || try > 0 || !errors.As(err, &lost) {
 			return err
 		}

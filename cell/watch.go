@@ -84,14 +84,19 @@ func (w *watch) look(ctx context.Context) string {
 
 // begin looks whether the guest has become healthy.
 func (w *watch) begin(ctx context.Context, dial dialer) string {
-	w.problem = w.health.do(ctx, dial, w.to)
+	trying, stop := w.untilListening(ctx)
+	w.problem = w.health.do(trying, dial, w.to)
+	again := trying.Err() != nil
+	stop()
 	now := time.Now()
 	if w.problem != "" {
 		if now.Sub(w.begun) >= w.health.timeout {
 			w.i.tellHealth(w.problem)
 			return fmt.Sprintf("Instance never healthy after %s: %s", w.health.timeout, w.problem)
 		}
-		w.nextHealth = now.Add(startInterval)
+		if w.nextHealth = now; !again {
+			w.nextHealth = now.Add(startInterval)
+		}
 		return ""
 	}
 	w.healthy = true
@@ -107,6 +112,30 @@ func (w *watch) begin(ctx context.Context, dial dialer) string {
 	w.i.report(cf.Report{State: cf.InstanceRunning}, nil)
 	w.setReady(w.readiness.do(ctx, dial, w.to))
 	return ""
+}
+
+// untilListening is ctx until the guest says that it accepts on one port more. A
+// check that began before that may wait long for a packet that nobody was there
+// to answer: a virtual machine boots slower than the first SYN arrives.
+func (w *watch) untilListening(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	link := w.i.guest.Link()
+	before := len(link.Ports())
+	go func() {
+		for {
+			changed := link.Changed()
+			if len(link.Ports()) > before {
+				cancel()
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, cancel
 }
 
 // setReady notes the outcome of a readiness check. What is not ready yet is

@@ -1,6 +1,7 @@
 package cf
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"time"
@@ -17,7 +18,8 @@ type Launch struct {
 	MemoryMB      int               `json:"memory_in_mb"`
 	DiskMB        int               `json:"disk_in_mb"`
 	LogRate       int64             `json:"log_rate_limit"`
-	Env           map[string]string `json:"env"` // complete but for what an instance adds: see InstanceEnv
+	Tender        string            `json:"tender,omitempty"` // kind of tender; "": whatever its cell prefers
+	Env           map[string]string `json:"env"`              // complete but for what an instance adds: see InstanceEnv
 	Health        HealthCheck       `json:"health_check"`
 	Readiness     HealthCheck       `json:"readiness_health_check"`
 }
@@ -98,12 +100,32 @@ func Prepare(tx Tx, api string, a *App, p *Process) (*Launch, error) {
 	if l.Command == "" {
 		return nil, Errorf("launch", Invalid, "process %q has no command", p.Type)
 	}
+	if l.Tender, err = tenderOf(tx, a); err != nil {
+		return nil, err
+	}
 	group, err := envGroup(tx, RunningEnv)
 	if err != nil {
 		return nil, err
 	}
 	l.Env, err = environment(tx, api, group, a, p)
 	return l, err
+}
+
+// TenderLabel chooses the kind of tender of an app's instances, among those that
+// cells offer. It may stand on the app, or on its space or organization for all
+// apps there.
+const TenderLabel = "dew.tender"
+
+func tenderOf(tx Tx, a *App) (string, error) {
+	s, err := Get[Space](tx, a.SpaceGUID)
+	if err != nil {
+		return "", err
+	}
+	o, err := Get[Organization](tx, s.OrgGUID)
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(a.Labels[TenderLabel], s.Labels[TenderLabel], o.Labels[TenderLabel]), nil
 }
 
 // BuildEnv is what a build of the app is told: the staging group instead of the

@@ -9,8 +9,10 @@ type Cell struct {
 	Zone     string `json:"zone"`
 	MemoryMB int    `json:"memory_in_mb"` // what its instances may use in all
 	DiskMB   int    `json:"disk_in_mb"`
-	Beat     int64  `json:"beat"` // rises while the cell lives; no clock is compared
-	Leaving  bool   `json:"leaving,omitempty"`
+	// Tenders are the kinds of tender that it has, the one it prefers first.
+	Tenders []string `json:"tenders,omitempty"`
+	Beat    int64    `json:"beat"` // rises while the cell lives; no clock is compared
+	Leaving bool     `json:"leaving,omitempty"`
 }
 
 func (*Cell) Noun() Noun   { return "cells" }

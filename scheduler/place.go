@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -27,7 +28,7 @@ func (s *State) place() {
 	})
 	rooms := s.rooms()
 	for _, i := range waiting {
-		r, problem := choose(rooms, i)
+		r, problem := choose(rooms, i, s.tender(i))
 		if r == nil {
 			if i.Problem != problem {
 				i.Problem = problem
@@ -65,12 +66,29 @@ func (s *State) rooms() []*room {
 	return list
 }
 
+// tender is the kind that an instance wants; "" is any.
+func (s *State) tender(i *Instance) string {
+	if t := s.Tasks[i.Task]; t != nil {
+		return t.Tender
+	}
+	if l := s.LRPs[i.Process]; l != nil {
+		return l.Tender
+	}
+	return ""
+}
+
 // choose finds the cell for an instance: in the zone with the fewest of its
 // process, there on the cell with the fewest, and of these the one that it
 // fills best, so that large instances still find room elsewhere.
-func choose(rooms []*room, i *Instance) (*room, string) {
+func choose(rooms []*room, i *Instance, tender string) (*room, string) {
 	if len(rooms) == 0 {
 		return nil, "no cell is there to run it"
+	}
+	if tender != "" {
+		rooms = slices.DeleteFunc(slices.Clone(rooms), func(r *room) bool { return !slices.Contains(r.Tenders, tender) })
+		if len(rooms) == 0 {
+			return nil, fmt.Sprintf("no cell has a tender of kind %q", tender)
+		}
 	}
 	zones := map[string]int{}
 	for _, r := range rooms {

@@ -121,12 +121,12 @@ func (st *stage) command(words []string) {
 	}
 	switch words[0] {
 	case "cell":
-		st.step(Heard{Cell{ID: name, Zone: a.text("zone", "z1"), MemoryMB: a.number(st.t, "memory", 1000), DiskMB: a.number(st.t, "disk", 10000), Leaving: has("leaving")}})
+		st.step(Heard{Cell{ID: name, Zone: a.text("zone", "z1"), MemoryMB: a.number(st.t, "memory", 1000), DiskMB: a.number(st.t, "disk", 10000), Tenders: strings.FieldsFunc(a["tenders"], func(r rune) bool { return r == ',' }), Leaving: has("leaving")}})
 	case "forget":
 		st.step(Forget{name})
 	case "want":
 		st.step(Desire{LRP{Process: name, App: a.text("app", name), Type: a.text("type", "web"), Version: a.text("version", "1"), Interim: has("interim"), Stopped: has("stopped"),
-			Instances: a.number(st.t, "n", 1), MemoryMB: a.number(st.t, "memory", 100), DiskMB: a.number(st.t, "disk", 100)}})
+			Instances: a.number(st.t, "n", 1), MemoryMB: a.number(st.t, "memory", 100), DiskMB: a.number(st.t, "disk", 100), Tender: a["tender"]}})
 	case "unwant":
 		st.step(Undesire{name})
 	case "is":
@@ -141,7 +141,7 @@ func (st *stage) command(words []string) {
 	case "undeploy":
 		st.step(Undeploy{name})
 	case "task":
-		st.step(Run{Task{GUID: name, App: "app", MemoryMB: a.number(st.t, "memory", 100), DiskMB: 100, Canceling: has("canceling")}})
+		st.step(Run{Task{GUID: name, App: "app", MemoryMB: a.number(st.t, "memory", 100), DiskMB: 100, Tender: a["tender"], Canceling: has("canceling")}})
 	case "silent":
 		st.silent[name] = true
 	case "back":

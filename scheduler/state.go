@@ -11,6 +11,7 @@ import (
 type Cell struct {
 	ID, Zone         string
 	MemoryMB, DiskMB int       // what instances may use in all
+	Tenders          []string  // kinds that it has
 	Heard            time.Time // last sign of life
 	Leaving          bool      // takes nothing new; what it has moves away
 }
@@ -21,7 +22,8 @@ type LRP struct {
 	Interim                     bool // made by a deployment that has not ended
 	Stopped                     bool // nothing of it should run now
 	Instances                   int
-	MemoryMB, DiskMB            int // of one instance
+	MemoryMB, DiskMB            int    // of one instance
+	Tender                      string // kind that it wants; "": any
 }
 
 // wanted is how many instances should run now.
@@ -36,6 +38,7 @@ func (l *LRP) wanted() int {
 type Task struct {
 	GUID, App        string
 	MemoryMB, DiskMB int
+	Tender           string // kind that it wants; "": any
 	Canceling        bool
 }
 

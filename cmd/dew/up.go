@@ -41,7 +41,7 @@ type upCmd struct {
 	Listen string       `default:":8080" help:"Address for the API and for apps."`
 	URL    string       `help:"How clients reach the API; http://localhost:PORT unless given."`
 	Domain string       `default:"apps.localhost" help:"Shared domain of apps, made at the first start."`
-	Tender string       `enum:"process,qemu" default:"process" help:"Kind of tender that guests get: ${enum}."`
+	Tender []string     `enum:"process,qemu" default:"process" help:"Kinds of tender that guests can have, the one they get unasked first: ${enum}."`
 	Memory size         `help:"Memory that instances may use in all; three quarters of the machine's unless given."`
 	Guests netip.Prefix `default:"10.255.0.0/16" help:"Network of the guests; nobody else sees it."`
 	Debug  bool         `help:"Log what the scheduler decides."`
@@ -220,7 +220,7 @@ func (f *platform) openCell(ctx context.Context) error {
 			return err
 		}
 	}
-	config := landlord.Config{ID: id, Zone: "z1", MemoryMB: int(memory >> 20), DiskMB: unlimitedDisk, Tender: u.Tender, Store: f.plane.ledger, Droplets: droplets,
+	config := landlord.Config{ID: id, Zone: "z1", MemoryMB: int(memory >> 20), DiskMB: unlimitedDisk, Tenders: u.Tender, Store: f.plane.ledger, Droplets: droplets,
 		Logs: f.plane.logs, Log: f.log, Guests: u.Guests, Protected: protectedFrom(protected), Upstreams: upstreams, Drain: f.feed.Drained,
 		Keeper: func(ctx context.Context) (*keeper.Client, error) {
 			return keeper.Open(ctx, folder, func() *exec.Cmd { return keeperCommand(folder) })

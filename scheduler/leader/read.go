@@ -53,7 +53,7 @@ func earlier(a, b time.Time) time.Time {
 var phases = map[string]scheduler.Phase{cf.InstanceStarting: scheduler.Starting, cf.InstanceRunning: scheduler.Running, cf.InstanceEnded: scheduler.Ended}
 
 func cellOf(c *cf.Cell, heard time.Time) *scheduler.Cell {
-	return &scheduler.Cell{ID: c.GUID, Zone: c.Zone, MemoryMB: c.MemoryMB, DiskMB: c.DiskMB, Heard: heard, Leaving: c.Leaving}
+	return &scheduler.Cell{ID: c.GUID, Zone: c.Zone, MemoryMB: c.MemoryMB, DiskMB: c.DiskMB, Tenders: c.Tenders, Heard: heard, Leaving: c.Leaving}
 }
 
 func instanceOf(p *cf.Placement, now time.Time) *scheduler.Instance {
@@ -139,7 +139,7 @@ func lrpOf(p *cf.Process, started bool) scheduler.LRP {
 	l := scheduler.LRP{Process: p.GUID, App: p.AppGUID, Type: p.Type, Version: p.Version, Interim: p.DeploymentGUID != "",
 		Stopped: !started || p.Launch == nil, Instances: p.Instances, MemoryMB: p.MemoryMB, DiskMB: p.DiskMB}
 	if p.Launch != nil {
-		l.MemoryMB, l.DiskMB = p.Launch.MemoryMB, p.Launch.DiskMB
+		l.MemoryMB, l.DiskMB, l.Tender = p.Launch.MemoryMB, p.Launch.DiskMB, p.Launch.Tender
 	}
 	return l
 }
@@ -182,7 +182,7 @@ func (t *term) readTasks(tx cf.Tx) (events []scheduler.Event, err error) {
 	there := map[string]bool{}
 	for _, k := range list {
 		there[k.GUID] = true
-		n := scheduler.Task{GUID: k.GUID, App: k.AppGUID, MemoryMB: k.MemoryMB, DiskMB: k.DiskMB, Canceling: k.State == cf.TaskCanceling}
+		n := scheduler.Task{GUID: k.GUID, App: k.AppGUID, MemoryMB: k.MemoryMB, DiskMB: k.DiskMB, Tender: k.Launch.Tender, Canceling: k.State == cf.TaskCanceling}
 		if old := t.state.Tasks[k.GUID]; old == nil || *old != n {
 			events = append(events, scheduler.Run{Task: n})
 		}

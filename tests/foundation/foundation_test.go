@@ -30,6 +30,7 @@ const patience = 8 * time.Minute
 type site struct {
 	*testing.T
 	dew, data, home, listen string
+	flags                   []string // of dew up, more than those of every test
 	up                      *exec.Cmd
 	said                    bytes.Buffer
 	mu                      sync.Mutex // guards said
@@ -69,7 +70,7 @@ func dew(t *testing.T) string {
 }
 
 // newSite starts a foundation in an empty folder, or in the one given.
-func newSite(t *testing.T, data string) *site {
+func newSite(t *testing.T, data string, flags ...string) *site {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: dew up makes network namespaces")
@@ -77,7 +78,7 @@ func newSite(t *testing.T, data string) *site {
 	if testing.Short() {
 		t.Skip("needs minutes where nothing is compiled yet")
 	}
-	s := &site{T: t, dew: dew(t), data: data, home: t.TempDir(), listen: freeAddress(t)}
+	s := &site{T: t, dew: dew(t), data: data, home: t.TempDir(), listen: freeAddress(t), flags: flags}
 	if data == "" {
 		s.data = filepath.Join(t.TempDir(), "data")
 	}
@@ -129,7 +130,7 @@ func (s *site) start() {
 
 func (s *site) spawn() {
 	s.Helper()
-	s.up = exec.Command(s.dew, "up", "--data", s.data, "--listen", s.listen, "--memory", "8G")
+	s.up = exec.Command(s.dew, append([]string{"up", "--data", s.data, "--listen", s.listen, "--memory", "8G"}, s.flags...)...)
 	s.up.Stdout, s.up.Stderr = s, s
 	s.up.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.up.Start(); err != nil {
