@@ -101,6 +101,7 @@ func (s *Stack) errorTCP(f flow, seq tcp.Seq, code uint8, m packet.ICMP, now int
 		return
 	}
 	t.mu.Lock()
+	now = t.time(now)
 	defer t.unlock(now)
 	if t.flow != f || !t.conn.InWindow(seq) {
 		return

@@ -76,9 +76,10 @@ func (s *Stack) flush(r *receiver) {
 	for i, t := range r.touched {
 		r.touched[i] = nil
 		t.mu.Lock()
+		now := t.time(r.now)
 		t.touched = false
-		t.conn.Flush(r.now)
-		t.unlock(r.now)
+		t.conn.Flush(now)
+		t.unlock(now)
 	}
 	r.touched = r.touched[:0]
 }
@@ -116,14 +117,15 @@ func (t *TCP) input(r *receiver, f flow) bool {
 		t.mu.Unlock()
 		return false
 	}
+	now := t.time(r.now)
 	if t.parent == nil || t.conn.State() != tcp.SynReceived || !t.parent.full() {
-		t.conn.Input(&r.segment, r.now)
+		t.conn.Input(&r.segment, now)
 		if t.conn.Pending() && !t.touched {
 			t.touched = true
 			r.touched = append(r.touched, t)
 		}
 	} // else the handshake's last segment is as if lost, as on Linux: it comes again
-	t.unlock(r.now)
+	t.unlock(now)
 	return true
 }
 

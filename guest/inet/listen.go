@@ -113,9 +113,9 @@ func (t *TCP) stopListening() []*TCP {
 }
 
 // abort resets connections that have no owner. No endpoint's lock is held.
-func abort(list []*TCP, now int64) {
+func abort(list []*TCP) {
 	for _, t := range list {
-		t.mu.Lock()
+		now := t.lock()
 		t.closed = true
 		t.conn.Close(true, now)
 		t.unlock(now)

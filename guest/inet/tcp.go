@@ -34,6 +34,7 @@ type TCP struct {
 	deferFor int   // TCP_DEFER_ACCEPT, seconds
 	deferTo  int64 // it is handed out at this time even without data
 	armed    int64 // the earliest time that timers know, 0: none
+	latest   int64 // the time of what the connection did last
 
 	heapAt    int64 // guarded by timers.mu, as is heapIndex
 	heapIndex int   // 0: not there
@@ -74,8 +75,7 @@ func (t *TCP) bind(a Addr) syscall.Errno {
 // it is, ENETUNREACH, EADDRNOTAVAIL without a free port. The endpoint becomes
 // Writable when it is decided and TakeError tells how.
 func (t *TCP) Connect(a Addr) syscall.Errno {
-	now := t.stack.clock.Now()
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
 	switch st := t.conn.State(); {
 	case t.closed:
@@ -143,6 +143,20 @@ func (t *TCP) charge() bool {
 		t.charged = true
 	}
 	return t.charged
+}
+
+// lock takes t.mu and tells the time of what is done under it.
+func (t *TCP) lock() int64 {
+	t.mu.Lock()
+	return t.time(t.stack.clock.Now())
+}
+
+// time is now, or what it was when t.mu was held last, if that is later: who
+// read the clock before another held the connection would send a timestamp
+// older than the last, and peers drop what carries it (RFC 7323 section 5.3).
+func (t *TCP) time(now int64) int64 {
+	t.latest = max(t.latest, now)
+	return t.latest
 }
 
 // unlock gives t.mu back after anything that may have changed the connection:
@@ -217,6 +231,7 @@ func (t *TCP) forget(now int64) {
 // expire runs the connection's timers.
 func (t *TCP) expire(now int64) {
 	t.mu.Lock()
+	now = t.time(now)
 	t.armed = 0
 	t.conn.Expire(now)
 	t.unlock(now)
@@ -242,8 +257,7 @@ func (t *TCP) Send(p []byte, flags int) (int, syscall.Errno) {
 	if flags&syscall.MSG_OOB != 0 {
 		return 0, syscall.EOPNOTSUPP
 	}
-	now := t.stack.clock.Now()
-	t.mu.Lock()
+	now := t.lock()
 	if !t.used {
 		t.mu.Unlock()
 		return 0, syscall.EPIPE
@@ -268,8 +282,7 @@ func (t *TCP) Receive(p []byte, flags int) (int, syscall.Errno) {
 	if flags&syscall.MSG_OOB != 0 {
 		return 0, syscall.EINVAL // there is no urgent data (tcp(7))
 	}
-	now := t.stack.clock.Now()
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
 	if !t.used || t.listener != nil {
 		return 0, syscall.ENOTCONN
@@ -283,10 +296,9 @@ func (t *TCP) Receive(p []byte, flags int) (int, syscall.Errno) {
 // Shutdown is shutdown(2): how is SHUT_RD, SHUT_WR or SHUT_RDWR. On a
 // listener, SHUT_RD stops listening.
 func (t *TCP) Shutdown(how int) syscall.Errno {
-	now := t.stack.clock.Now()
 	var left []*TCP
-	defer func() { abort(left, now) }()
-	t.mu.Lock()
+	defer func() { abort(left) }()
+	now := t.lock()
 	defer t.unlock(now)
 	if t.listener != nil {
 		if how != syscall.SHUT_WR {
@@ -313,10 +325,9 @@ func (t *TCP) Shutdown(how int) syscall.Errno {
 // Disconnect is connect(2) with AF_UNSPEC: the connection is reset and the
 // endpoint can be used anew.
 func (t *TCP) Disconnect() syscall.Errno {
-	now := t.stack.clock.Now()
 	var left []*TCP
-	defer func() { abort(left, now) }()
-	t.mu.Lock()
+	defer func() { abort(left) }()
+	now := t.lock()
 	defer t.unlock(now)
 	if t.listener != nil {
 		left = t.stopListening()
@@ -335,10 +346,9 @@ func (t *TCP) Disconnect() syscall.Errno {
 // goes on to send what it has been given, unless Linger is 0 or received bytes
 // were not read: then it is reset.
 func (t *TCP) Closing() {
-	now := t.stack.clock.Now()
 	var left []*TCP
-	defer func() { abort(left, now) }()
-	t.mu.Lock()
+	defer func() { abort(left) }()
+	now := t.lock()
 	defer t.unlock(now)
 	if t.closed {
 		return

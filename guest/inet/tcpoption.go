@@ -61,8 +61,7 @@ func numbers(c *tcp.Settings, o Option) (v *int, low, high int) {
 
 // Set changes an option.
 func (t *TCP) Set(o Option, value int) syscall.Errno {
-	now := t.stack.clock.Now()
-	t.mu.Lock()
+	now := t.lock()
 	defer t.unlock(now)
 	if o == ReuseAddr || o == ReusePort {
 		t.stack.setReuse(&t.binding, o, value != 0)

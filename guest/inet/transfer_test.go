@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"syscall"
 	"testing"
+
+	"github.com/dewpaas/dew/guest/packet"
 )
 
 // pour sends all of data on one endpoint and reads it at the other.
@@ -100,5 +102,37 @@ func (w *world) finish(ends ...*TCP) {
 		if used, _ := s.Memory(); used != 0 {
 			w.t.Errorf("%d bytes are still held", used)
 		}
+	}
+}
+
+// TestTimestampsNeverGoBack: of two that read the clock, the earlier may get
+// the connection later. Its segments must not look old: a peer drops those
+// (RFC 7323 section 5.3), and the time-out after that is felt.
+func TestTimestampsNeverGoBack(t *testing.T) {
+	w := newWorld(t)
+	c, _ := w.connect(w.listen(80, 16))
+	c.Set(NoDelay, 1)
+	w.elapse(second)
+	last, sent := uint32(0), 0
+	w.pass = func(toB bool, frame []byte) [][]byte {
+		if toB {
+			var p packet.Packet
+			var o packet.Options
+			packet.Open(frame, &p)
+			packet.TCP(p.Payload).Options(&o)
+			if sent++; sent > 1 && int32(o.Time-last) < 0 {
+				t.Errorf("timestamp %d after %d", o.Time, last)
+			}
+			last = o.Time
+		}
+		return [][]byte{frame}
+	}
+	c.Send([]byte("one"), 0)
+	w.launch()
+	w.clock.now -= 20e6
+	c.Send([]byte("two"), 0)
+	w.launch()
+	if sent != 2 {
+		t.Fatalf("%d segments", sent)
 	}
 }
