@@ -3,6 +3,7 @@ package router
 import (
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -10,9 +11,9 @@ import (
 
 // CertificateFiles returns a server configuration with a certificate of one's
 // own. Files that change are read again within a minute; when the new ones
-// cannot be used, the old certificate stays.
-func CertificateFiles(certFile, keyFile string) (*tls.Config, error) {
-	f := &certificateFiles{cert: certFile, key: keyFile}
+// cannot be used, the old certificate stays, and log is told.
+func CertificateFiles(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
+	f := &certificateFiles{cert: certFile, key: keyFile, log: log}
 	if err := f.read(time.Now()); err != nil {
 		return nil, err
 	}
@@ -21,6 +22,7 @@ func CertificateFiles(certFile, keyFile string) (*tls.Config, error) {
 
 type certificateFiles struct {
 	cert, key string
+	log       *slog.Logger
 
 	mu      sync.Mutex // guards what follows
 	pair    *tls.Certificate
@@ -35,11 +37,24 @@ func (f *certificateFiles) get(now time.Time) *tls.Certificate {
 	defer f.mu.Unlock()
 	if now.Sub(f.looked) >= lookAgain {
 		f.looked = now
-		if when, err := f.newest(); err == nil && !when.Equal(f.changed) {
-			f.read(now)
+		if err := f.refresh(now); err != nil {
+			f.log.Error("router: the certificate stays as it was", "err", err, "ends", f.pair.Leaf.NotAfter)
 		}
 	}
 	return f.pair
+}
+
+// refresh reads files that have changed.
+func (f *certificateFiles) refresh(now time.Time) error {
+	when, err := f.newest()
+	if err != nil || when.Equal(f.changed) {
+		return err
+	}
+	if err := f.read(now); err != nil {
+		return err
+	}
+	f.log.Info("router: the certificate was read again", "ends", f.pair.Leaf.NotAfter)
+	return nil
 }
 
 func (f *certificateFiles) newest() (time.Time, error) {

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -81,10 +83,11 @@ func TestOwnCertificateIsReadAgain(t *testing.T) {
 	b, _ := ca.leaf("b.test", time.Now())
 	dir := t.TempDir()
 	cert, key := writePair(t, dir, a)
-	if _, err := CertificateFiles(cert, cert); err == nil {
+	if _, err := CertificateFiles(cert, cert, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("accepted a certificate as its key")
 	}
-	f := &certificateFiles{cert: cert, key: key}
+	var said bytes.Buffer
+	f := &certificateFiles{cert: cert, key: key, log: slog.New(slog.NewTextHandler(&said, nil))}
 	now := time.Now()
 	if err := f.read(now); err != nil {
 		t.Fatal(err)
@@ -100,5 +103,8 @@ func TestOwnCertificateIsReadAgain(t *testing.T) {
 	os.WriteFile(cert, []byte("half"), 0o600)
 	if !has(b, now.Add(3*lookAgain)) {
 		t.Error("a broken file replaced a good certificate")
+	}
+	if !strings.Contains(said.String(), "the certificate stays as it was") {
+		t.Errorf("nobody was told of a broken file: %s", &said)
 	}
 }

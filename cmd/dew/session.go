@@ -58,9 +58,19 @@ func (c *console) strangers() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{Client: client.New(config, agent()), console: c}
+	s := &session{Client: newClient(config), console: c}
 	s.Warn = func(text string) { fmt.Fprintf(c.err, "dew: warning: %s\n", printable(text)) }
 	return s, nil
+}
+
+// newClient is one that trusts the foundation on this machine, if there is one
+// whose folder the user may read.
+func newClient(config *client.Config) *client.Client {
+	n := client.New(config, agent())
+	if local, err := findLocal(); err == nil && local.CA != "" {
+		n.Trust([]byte(local.CA))
+	}
+	return n
 }
 
 // agent is the name of dew in the logs of a foundation.

@@ -52,7 +52,7 @@ func (c *console) choose(ctx context.Context, url string, skipTLS bool) (*sessio
 		return nil, err
 	}
 	s.Config.SkipTLS = skipTLS
-	s.Client = client.New(s.Config, agent()) // with that choice in its transport
+	s.Client = newClient(s.Config) // with that choice in its transport
 	return s, s.Choose(ctx, url)
 }
 

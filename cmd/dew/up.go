@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,13 +39,14 @@ import (
 // upCmd is `dew up`: every role on one machine, in one process.
 type upCmd struct {
 	Data   string       `default:"/var/lib/dew" type:"path" env:"DEW_DATA" help:"Folder of the foundation: ledger, keys, uploads, droplets. Made when it is missing."`
-	Listen string       `default:":8080" help:"Address for the API and for apps."`
-	URL    string       `help:"How clients reach the API; http://localhost:PORT unless given."`
+	URL    string       `help:"How clients reach the API; http://localhost:PORT, https://localhost:PORT or https://api.DOMAIN:PORT unless given."`
 	Domain string       `default:"apps.localhost" help:"Shared domain of apps, made at the first start."`
 	Tender []string     `enum:"process,qemu" default:"process" help:"Kinds of tender that guests can have, the one they get unasked first: ${enum}."`
 	Memory size         `help:"Memory that instances may use in all; three quarters of the machine's unless given."`
 	Guests netip.Prefix `default:"10.255.0.0/16" help:"Network of the guests; nobody else sees it."`
 	Debug  bool         `help:"Log what the scheduler decides."`
+
+	streetFlags
 }
 
 // Run stays until it is told to end. Guests go on then, and the next dew up finds
@@ -58,7 +60,7 @@ func (u *upCmd) Run(ctx context.Context, c *console) error {
 	if err := f.open(ctx); err != nil {
 		return explainUp(err)
 	}
-	fmt.Fprintf(c.out, "api: %s\napps: http://NAME.%s%s\n", f.plane.url, u.Domain, portOf(f.listener))
+	fmt.Fprintf(c.out, "api: %s\napps: %s\n", f.plane.url, f.street.apps(u.Domain))
 	return f.run(ctx)
 }
 
@@ -68,7 +70,9 @@ func explainUp(err error) error {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return withHint(errors.New("another dew up uses this data folder"), "end it with dew down, or choose another folder with --data")
 	case errors.Is(err, unix.EADDRINUSE):
-		return withHint(err, "choose another address with --listen")
+		return withHint(err, "choose another address with --listen or --tls-listen")
+	case errors.Is(err, unix.EACCES):
+		return withHint(err, "--tls-cert and --tls-key must be readable for this user")
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), cf.KindOf(err) == cf.Exhausted:
 		return withHint(err, "make room on the disk of the data folder")
 	}
@@ -82,16 +86,16 @@ type platform struct {
 	begun   time.Time
 	log     *slog.Logger
 
-	bus      bus.Bus
-	plane    *plane
-	cell     *landlord.Cell
-	leader   *leader.Leader
-	feed     *feed.Feed
-	table    *router.Table
-	router   *router.Server
-	listener net.Listener
-	socket   *upSocket
-	closes   []func() error
+	bus    bus.Bus
+	plane  *plane
+	cell   *landlord.Cell
+	leader *leader.Leader
+	feed   *feed.Feed
+	table  *router.Table
+	router *router.Server
+	street *street
+	socket *upSocket
+	closes []func() error
 }
 
 func (f *platform) onClose(do func() error) { f.closes = append(f.closes, do) }
@@ -118,19 +122,16 @@ func (f *platform) open(ctx context.Context) (err error) {
 	if err := f.lock(); err != nil {
 		return err
 	}
-	if f.listener, err = net.Listen("tcp", u.Listen); err != nil {
-		return fmt.Errorf("listen: %w", err)
+	if f.street, err = u.listen(u.URL, u.Domain); err != nil {
+		return err
 	}
-	f.onClose(f.listener.Close)
-	if u.URL == "" {
-		u.URL = "http://localhost" + portOf(f.listener)
-	}
+	f.onClose(f.street.close)
 	if f.bus, err = nats.Embed(); err != nil {
 		return err
 	}
 	f.onClose(f.bus.Close)
 	tell := func(c store.Changes) { bus.Changes().Publish(f.bus, bus.NewChange(c)) } // who misses it looks by itself
-	if f.plane, err = openPlane(ctx, plane{data: u.Data, url: strings.TrimSuffix(u.URL, "/"), domain: u.Domain, log: f.log}, tell); err != nil {
+	if f.plane, err = openPlane(ctx, plane{data: u.Data, url: f.street.public, domain: u.Domain, log: f.log}, tell); err != nil {
 		return err
 	}
 	f.onClose(f.plane.close)
@@ -144,21 +145,16 @@ func (f *platform) open(ctx context.Context) (err error) {
 	if err := f.plane.serve(ctx, f.console, runtime, egress.Guard{Deny: []netip.Prefix{u.Guests}}); err != nil {
 		return err
 	}
-	f.router = router.New(router.Config{Table: f.table, Dial: f.dial, House: f.plane.handler(), Ours: f.ours, AccessLog: accessLog{f.plane.logs}})
+	if err := f.street.certify(f.console, u.Data, f.known, f.log); err != nil {
+		return err
+	}
+	f.router = router.New(router.Config{Table: f.table, Dial: f.dial, House: f.plane.handler(), Ours: f.ours, AccessLog: accessLog{f.plane.logs}, TLS: f.street.tls})
 	f.onClose(func() error { f.router.Close(); return nil })
 	if f.socket, err = listenUp(u.Data); err != nil {
 		return err
 	}
 	f.onClose(f.socket.listener.Close)
 	return nil
-}
-
-// portOf is the port of a listener as a URL needs it: ":8080", or "" for 80.
-func portOf(l net.Listener) string {
-	if a, ok := l.Addr().(*net.TCPAddr); ok && a.Port != 80 {
-		return fmt.Sprintf(":%d", a.Port)
-	}
-	return ""
 }
 
 // lock makes sure that one process uses the folder. The kernel gives it back
@@ -302,6 +298,15 @@ func (f *platform) ours(host string) bool {
 	return !f.feed.Foreign(host) || host == "api."+f.up.Domain
 }
 
+// known tells whether certificates may be asked for a host: it has a route, or it
+// is where clients find the API.
+func (f *platform) known(host string) bool {
+	if u, err := url.Parse(f.street.public); err == nil && host == u.Hostname() {
+		return true
+	}
+	return f.table.Routed(host) || host == "api."+f.up.Domain
+}
+
 // accessLog writes the router's lines into the logs of the apps.
 type accessLog struct{ logs cf.Logs }
 
@@ -338,7 +343,7 @@ func (f *platform) run(ctx context.Context) error {
 	}
 	cancel()
 	all.Go(func() {
-		if err := f.router.Serve(f.listener); err != nil {
+		if err := f.street.serve(f.router); err != nil {
 			failed <- err
 		}
 	})
@@ -354,7 +359,7 @@ func (f *platform) run(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	if e := f.router.Shutdown(grace); e != nil {
+	if e := f.street.shutdown(grace, f.router); e != nil {
 		f.log.Warn("requests were cut off", "err", e)
 	}
 	resign()

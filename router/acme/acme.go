@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
@@ -19,17 +20,21 @@ type Config struct {
 	Authority string // directory URL; Let's Encrypt
 	// Roots is trusted for talking to the authority itself; the system's.
 	Roots *x509.CertPool
-	// Port is where the authority reaches the router's TLS listener, if that
-	// is not 443.
+	// Port is that of the router's TLS listener, if it is not 443. The authority
+	// comes to 443: somebody must lead from there to here.
 	Port int
+	// HTTPPort is that of the plain listener that Challenges serves, to which the
+	// same applies for 80. 0: there is none, and proof is by TLS alone.
+	HTTPPort int
 	// Routed reports whether a host has a route: router.Table's Routed.
 	Routed func(host string) bool
 }
 
 // Authority keeps certificates fresh. Close ends that.
 type Authority struct {
-	cache *certmagic.Cache
-	magic *certmagic.Config
+	cache  *certmagic.Cache
+	magic  *certmagic.Config
+	issuer *certmagic.ACMEIssuer
 }
 
 // maxCertificates bounds what is held in memory; more are read from disk again.
@@ -53,13 +58,20 @@ func New(c Config) (*Authority, error) {
 	})
 	issuer := certmagic.ACMEIssuer{
 		CA: c.Authority, Email: c.Email, Agreed: true, TrustedRoots: c.Roots,
-		DisableHTTPChallenge: true, AltTLSALPNPort: c.Port, Logger: zap.NewNop(),
+		DisableHTTPChallenge: c.HTTPPort == 0, AltHTTPPort: c.HTTPPort, AltTLSALPNPort: c.Port, Logger: zap.NewNop(),
 	}
 	if c.Authority == "" {
 		issuer.CA = certmagic.LetsEncryptProductionCA
 	}
-	a.magic.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(a.magic, issuer)}
+	a.issuer = certmagic.NewACMEIssuer(a.magic, issuer)
+	a.magic.Issuers = []certmagic.Issuer{a.issuer}
 	return a, nil
+}
+
+// Challenges answers the authority's questions over plain HTTP, and leaves what
+// is none to next.
+func (a *Authority) Challenges(next http.Handler) http.Handler {
+	return a.issuer.HTTPChallengeHandler(next)
 }
 
 // decide is asked before anything is asked of the authority.

@@ -19,9 +19,16 @@ import (
 	"github.com/dewpaas/dew/router"
 )
 
-// TestAgainstPebble gets a certificate from Let's Encrypt's own test server,
-// through the router's own TLS listener.
+// TestAgainstPebble gets certificates from Let's Encrypt's own test server:
+// proven through the router's own TLS listener, or through the plain one. A
+// second router with the same folder has them without asking anybody.
 func TestAgainstPebble(t *testing.T) {
+	for _, proof := range []string{"tls", "http"} {
+		t.Run(proof, func(t *testing.T) { testAgainstPebble(t, proof) })
+	}
+}
+
+func testAgainstPebble(t *testing.T, proof string) {
 	pebble := os.Getenv("PEBBLE")
 	if pebble == "" {
 		t.Skip("needs PEBBLE=path of the pebble program (go install github.com/letsencrypt/pebble/v2/cmd/pebble@latest)")
@@ -40,15 +47,52 @@ func TestAgainstPebble(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := front.Addr().(*net.TCPAddr).Port
-	directory, roots := startPebble(t, pebble, port)
-	a, err := New(Config{Dir: t.TempDir(), Authority: directory, Roots: roots, Port: port, Routed: table.Routed})
+	config := Config{Dir: t.TempDir(), Port: port, Routed: table.Routed}
+	var end func()
+	if proof == "tls" {
+		config.Authority, config.Roots, end = startPebble(t, pebble, 1, port)
+	} else {
+		plain, err := net.Listen("tcp", "localhost:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.HTTPPort = plain.Addr().(*net.TCPAddr).Port
+		config.Authority, config.Roots, end = startPebble(t, pebble, config.HTTPPort, 1)
+		defer plain.Close()
+		var a *Authority
+		defer func() { a.Close() }()
+		if a, err = New(config); err != nil {
+			t.Fatal(err)
+		}
+		go http.Serve(plain, a.Challenges(http.NotFoundHandler()))
+	}
+	a, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close()
 	s := router.New(router.Config{Table: table, TLS: a.TLS()})
-	defer s.Close()
 	go s.ServeTLS(front)
+	getsOne(t, front.Addr().String())
+	s.Close()
+	a.Close()
+	end()
+	again, err := net.Listen("tcp", front.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err = New(config); err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	s = router.New(router.Config{Table: table, TLS: a.TLS()})
+	defer s.Close()
+	go s.ServeTLS(again)
+	getsOne(t, again.Addr().String())
+}
+
+// getsOne asks over HTTPS, and for HTTP/2, whether there is a certificate.
+func getsOne(t *testing.T, address string) {
+	t.Helper()
 
 	var issuer string
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
@@ -60,7 +104,7 @@ func TestAgainstPebble(t *testing.T) {
 	}}
 	// By name, so that SNI is sent.
 	client.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", front.Addr().String())
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
 	}
 	p, err := client.Get("https://localhost/")
 	if err != nil {
@@ -73,8 +117,8 @@ func TestAgainstPebble(t *testing.T) {
 	t.Logf("issued by %s", issuer)
 }
 
-// startPebble runs an authority that proves names on the given port.
-func startPebble(t *testing.T, program string, port int) (directory string, roots *x509.CertPool) {
+// startPebble runs an authority that has names proven on the given ports.
+func startPebble(t *testing.T, program string, httpPort, tlsPort int) (directory string, roots *x509.CertPool, end func()) {
 	ca, err := router.NewDevelopmentCA(time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +140,7 @@ func startPebble(t *testing.T, program string, port int) (directory string, root
 	free.Close()
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": address, "managementListenAddress": "", "certificate": filepath.Join(dir, "cert.pem"), "privateKey": filepath.Join(dir, "key.pem"),
-		"httpPort": 1, "tlsPort": port, "profiles": map[string]any{"default": map[string]any{"description": "", "validityPeriod": 86400}},
+		"httpPort": httpPort, "tlsPort": tlsPort, "profiles": map[string]any{"default": map[string]any{"description": "", "validityPeriod": 86400}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -120,9 +164,12 @@ func startPebble(t *testing.T, program string, port int) (directory string, root
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	end = func() {
 		cmd.Process.Kill()
 		cmd.Wait()
+	}
+	t.Cleanup(func() {
+		end()
 		if t.Failed() {
 			b, _ := os.ReadFile(out.Name())
 			t.Logf("pebble: %s", b)
@@ -139,5 +186,5 @@ func startPebble(t *testing.T, program string, port int) (directory string, root
 		}
 	}
 	_, at, _ := net.SplitHostPort(address)
-	return "https://localhost:" + at + "/dir", ca.Pool()
+	return "https://localhost:" + at + "/dir", ca.Pool(), end
 }

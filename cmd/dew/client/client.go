@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,17 @@ func New(c *Config, agent string) *Client {
 	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: c.SkipTLS} // the user's own choice, kept with the target
 	t.MaxIdleConnsPerHost = 8
 	return &Client{Config: c, http: &http.Client{Transport: t}, agent: agent}
+}
+
+// Trust has the client believe certificates (PEM) besides those of the machine.
+func (c *Client) Trust(pem []byte) {
+	t := c.http.Transport.(*http.Transport)
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a machine without any
+	}
+	pool.AppendCertsFromPEM(pem)
+	t.TLSClientConfig.RootCAs = pool
 }
 
 // Body is a body that is not made from a Go value.

@@ -140,7 +140,7 @@ func TestFindLocal(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, PasswordFile), []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := FindLocal(dir); err != nil || *l != (Local{"http://127.0.0.1:1", "secret"}) {
+	if l, err := FindLocal(dir); err != nil || *l != (Local{"http://127.0.0.1:1", "secret", ""}) {
 		t.Errorf("%v, %v", l, err)
 	}
 }

@@ -16,6 +16,8 @@ const (
 	AddressFile = "api-url"
 	// PasswordFile holds the password of the user admin.
 	PasswordFile = "admin-password"
+	// CAFile holds the certificate of its development CA, if it has one.
+	CAFile = "tls/ca.pem"
 )
 
 // LocalAdmin is who uses a foundation on this machine without a login.
@@ -25,6 +27,7 @@ const LocalAdmin = "admin"
 type Local struct {
 	URL      string
 	Password string
+	CA       string // PEM of its development CA; "": it has none
 }
 
 // FindLocal reads a data folder. Without one, or without the right to read it,
@@ -38,7 +41,11 @@ func FindLocal(dir string) (*Local, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use the foundation on this machine: %w", err)
 	}
-	return &Local{strings.TrimSpace(string(url)), strings.TrimSpace(string(password))}, nil
+	ca, err := os.ReadFile(filepath.Join(dir, CAFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("use the foundation on this machine: %w", err)
+	}
+	return &Local{strings.TrimSpace(string(url)), strings.TrimSpace(string(password)), string(ca)}, nil
 }
 
 // Publish writes where the API is, for FindLocal.
