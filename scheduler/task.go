@@ -62,10 +62,10 @@ func failure(e Exit, stopped bool) string {
 	switch {
 	case stopped:
 		return cancelled
+	case e.Status == 0: // a cell describes this end too
+		return ""
 	case e.Description != "":
 		return e.Description
-	case e.Status != 0:
-		return fmt.Sprintf("Exited with status %d", e.Status)
 	}
-	return ""
+	return fmt.Sprintf("Exited with status %d", e.Status)
 }
