@@ -199,7 +199,7 @@ func (c *call) only() error {
 func (c *call) enabled(flag string) error {
 	on, err := c.flag(flag)
 	if err == nil && !on && !c.admin() {
-		err = &refusal{403, 330002, "CF-FeatureDisabled", "Feature Disabled: " + flag}
+		err = disabled(flag)
 	}
 	return err
 }

@@ -340,3 +340,15 @@ func FuzzSelector(f *testing.F) {
 		}
 	})
 }
+
+// TestBrokenInvariant: what must not happen is an answer too, and the next
+// request is served.
+func TestBrokenInvariant(t *testing.T) {
+	f := newFoundation(t)
+	w := httptest.NewRecorder()
+	f.api.survive(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("no invariant") })).ServeHTTP(w, httptest.NewRequest("GET", "/v3/apps", nil))
+	if w.Code != 500 || !strings.Contains(w.Body.String(), "UnknownError") || strings.Contains(w.Body.String(), "invariant") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	f.do(401, "", "GET", "/v3/apps", "")
+}

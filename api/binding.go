@@ -240,7 +240,7 @@ func (c *call) insertBinding(b *cf.ServiceBinding, s *cf.Space, a *cf.App, event
 		return taken(err, "The app is already bound to the service instance")
 	}
 	if b.Type == keyBinding {
-		if err := c.within(s); err != nil {
+		if err := c.within(s, keying); err != nil {
 			return err
 		}
 	}

@@ -158,11 +158,15 @@ func reply(w http.ResponseWriter, status int, body any) {
 		w.WriteHeader(status)
 		return
 	}
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(body); err != nil {
+		panic(fmt.Errorf("an answer that is no JSON: %w", err)) // the server answers 500 and logs it
+	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.Encode(body) // the client is gone if this fails
+	w.Write(text.Bytes()) // the client is gone if this fails
 }
 
 // read decodes the body. Numbers and strings must be what they should be.

@@ -282,7 +282,7 @@ func (c *call) bringUp(a *cf.App, s *cf.Space, d *cf.Deployment, o deploymentOpt
 	if err := c.launch(a, &p, d.RevisionGUID); err != nil {
 		return err
 	}
-	return c.within(s)
+	return c.within(s, computing)
 }
 
 // startDeployed is a deployment of a stopped app: there is nothing to roll.

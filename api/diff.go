@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -32,6 +33,7 @@ func (c *call) diffManifest() (any, error) {
 	}
 	diff := []obj{}
 	for i, wanted := range m.Applications {
+		wanted, _ := jsonable(wanted).(map[string]any)
 		name, _ := wanted["name"].(string)
 		now, err := c.present(s, name)
 		if err != nil {
@@ -45,6 +47,32 @@ func (c *call) diffManifest() (any, error) {
 		}
 	}
 	return obj{"diff": diff}, nil
+}
+
+// jsonable is what YAML knows and JSON does not in JSON: keys that are no
+// strings, and numbers that are none.
+func jsonable(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			v[k] = jsonable(x)
+		}
+	case map[any]any:
+		m := make(map[string]any, len(v))
+		for k, x := range v {
+			m[fmt.Sprint(k)] = jsonable(x)
+		}
+		return m
+	case []any:
+		for i, x := range v {
+			v[i] = jsonable(x)
+		}
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Sprint(v)
+		}
+	}
+	return v
 }
 
 // silent are keys that do not say what an app shall be.

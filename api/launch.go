@@ -75,7 +75,7 @@ func (c *call) start(a *cf.App, s *cf.Space, revision string) error {
 			return err
 		}
 	}
-	return c.within(s)
+	return c.within(s, computing)
 }
 
 // launch fixes what instances of the process are made from. A process without a

@@ -164,9 +164,6 @@ func (c *call) applyManifest() (any, error) {
 		}
 		work = append(work, more...)
 	}
-	if err := c.within(s); err != nil {
-		return nil, err
-	}
 	if len(work) == 0 {
 		return c.done("space.apply_manifest")
 	}
@@ -231,7 +228,7 @@ func (c *call) applyApp(s *cf.Space, m manifestApp) ([]*cf.ServiceWork, error) {
 	if err := c.tx.Save(a); err != nil {
 		return nil, err
 	}
-	if err := c.applyProcesses(a, m); err != nil {
+	if err := c.applyProcesses(s, a, m); err != nil {
 		return nil, err
 	}
 	if err := c.applyRoutes(s, a, m, fresh); err != nil {
@@ -284,7 +281,7 @@ func (m manifestApp) onApp(a *cf.App) error {
 	return goodEnv(a.Env)
 }
 
-func (c *call) applyProcesses(a *cf.App, m manifestApp) error {
+func (c *call) applyProcesses(s *cf.Space, a *cf.App, m manifestApp) error {
 	web := m.manifestProcess
 	web.Type = "web"
 	for _, spec := range append([]manifestProcess{web}, m.Processes...) {
@@ -299,6 +296,7 @@ func (c *call) applyProcesses(a *cf.App, m manifestApp) error {
 		if fresh {
 			p = newProcess(a, spec.Type, 0)
 		}
+		before := *p
 		if err := spec.onProcess(p); err != nil {
 			return err
 		}
@@ -306,6 +304,9 @@ func (c *call) applyProcesses(a *cf.App, m manifestApp) error {
 			err = c.tx.Insert(p)
 		} else {
 			err = c.tx.Save(p)
+		}
+		if err == nil && a.State == cf.Started && (fresh || grown(&before, p)) {
+			err = c.within(s, computing)
 		}
 		if err != nil {
 			return err

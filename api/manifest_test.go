@@ -40,6 +40,11 @@ func TestManifestDiff(t *testing.T) {
 		{"a new app", "- name: app\n- name: new\n  memory: 64M", `[
 			{"op":"add","path":"/applications/1/memory","value":"64M"},
 			{"op":"add","path":"/applications/1/name","value":"new"}]`},
+		{"what JSON has not", "- name: new\n  env: {1: 2, B: true, N: .nan}", `[
+			{"op":"add","path":"/applications/0/env/1","value":2},
+			{"op":"add","path":"/applications/0/env/B","value":true},
+			{"op":"add","path":"/applications/0/env/N","value":"NaN"},
+			{"op":"add","path":"/applications/0/name","value":"new"}]`},
 	} {
 		got, err := json.Marshal(f.do(201, token, "POST", "/v3/spaces/"+space+"/manifest_diff", "applications:\n"+c.manifest+"\n")["diff"])
 		if err != nil {

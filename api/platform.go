@@ -26,16 +26,17 @@ func (s *Server) platformRoutes(t table) {
 	constant(t, "/v3/stacks", "Stack", stacks, map[string]string{"names": "name", "default": "default"})
 	constant(t, "/v3/buildpacks", "Buildpack", buildpacks, map[string]string{"names": "name", "stacks": "stack", "lifecycle": "lifecycle"})
 	constant(t, "/v3/isolation_segments", "Isolation segment", segments, map[string]string{"names": "name", "organization_guids": "organization_guid"})
-	for path, why := range map[string]string{
-		"/v3/buildpacks":         "Buildpacks cannot be added: Dew builds droplets from Go source itself.",
-		"/v3/stacks":             "Stacks cannot be added: a droplet brings its own operating system.",
-		"/v3/isolation_segments": "Isolation segments are not supported: every instance is isolated in a guest of its own.",
+	for path, why := range map[string]error{
+		"/v3/buildpacks": unprocessable("Buildpacks cannot be added: Dew builds droplets from Go source itself."),
+		"/v3/stacks":     unprocessable("Stacks cannot be added: a droplet brings its own operating system."),
+		// The CLI takes a 422 for a segment that exists already.
+		"/v3/isolation_segments": disabled("isolation segments: every instance is isolated in a guest of its own"),
 	} {
 		t.post(path, 201, func(c *call) (any, error) {
 			if err := c.only(); err != nil {
 				return nil, err
 			}
-			return nil, unprocessable("%s", why)
+			return nil, why
 		})
 	}
 	list(t, "/v3/stacks/{guid}/apps", appList, func(c *call, q *cf.Query, _ []string) error {
@@ -44,6 +45,8 @@ func (s *Server) platformRoutes(t table) {
 	})
 	usageRoutes(t)
 	featureRoutes(t)
+	// The routing API's one question of the CLI: there are no TCP routes.
+	t.get("/routing/v1/router_groups", func(*call) (any, error) { return []obj{}, nil }, "name")
 }
 
 // fixed is a resource that the platform comes with. Its guid is its name.

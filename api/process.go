@@ -334,6 +334,12 @@ func (b scaleBody) apply(p *cf.Process) error {
 	return nil
 }
 
+// grown tells that a process wants more than before: who is over a quota that was
+// lowered may still become smaller.
+func grown(before, now *cf.Process) bool {
+	return now.Instances > before.Instances || now.MemoryMB > before.MemoryMB || now.LogRate != before.LogRate
+}
+
 func (c *call) scale(p *cf.Process, a *cf.App) (any, error) {
 	if err := c.enabled("app_scaling"); err != nil {
 		return nil, err
@@ -356,9 +362,8 @@ func (c *call) scale(p *cf.Process, a *cf.App) (any, error) {
 	if err := c.tx.Save(p); err != nil {
 		return nil, err
 	}
-	// Who is over a quota that was lowered may still become smaller.
-	if p.Instances > before.Instances || p.MemoryMB > before.MemoryMB || p.LogRate != before.LogRate {
-		if err := c.within(s); err != nil {
+	if grown(&before, p) {
+		if err := c.within(s, computing); err != nil {
 			return nil, err
 		}
 	}

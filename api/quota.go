@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/dewpaas/dew/cf"
 )
@@ -277,6 +278,16 @@ func (c *call) deleteQuota(org bool) (any, error) {
 	q, err := c.quota(org, true)
 	if err != nil {
 		return nil, err
+	}
+	if !org { // its spaces go on without one
+		spaces, err := cf.List[cf.Space](c.tx, cf.Query{Where: []cf.Cond{cf.Is("quota_guid", q.GUID)}})
+		for _, s := range spaces {
+			s.QuotaGUID = ""
+			err = errors.Join(err, c.tx.Save(s))
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	if err := c.tx.Delete(q); err != nil {
 		if cf.KindOf(err) == cf.Conflict {

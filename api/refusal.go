@@ -32,6 +32,11 @@ func forbidden() error {
 	return &refusal{403, 10003, "CF-NotAuthorized", "You are not authorized to perform the requested action"}
 }
 
+// disabled is about what CAPI knows and this platform does not do.
+func disabled(what string) error {
+	return &refusal{403, 330002, "CF-FeatureDisabled", "Feature Disabled: " + what}
+}
+
 func badToken() error { return &refusal{401, 1000, "CF-InvalidAuthToken", "Invalid Auth Token"} }
 
 func badQuery(format string, args ...any) error {

@@ -457,7 +457,7 @@ func (c *call) insertRoute(r *cf.Route, d *cf.Domain, s *cf.Space) error {
 	if err := c.tx.Insert(r); err != nil {
 		return taken(err, "Route already exists with host '%s'%s for domain '%s'.", r.Host, andPath(r.Path), d.Name)
 	}
-	if err := c.within(s); err != nil {
+	if err := c.within(s, routing); err != nil {
 		return err
 	}
 	return c.record("audit.route.create", cf.Actor{GUID: r.GUID, Type: "route", Name: r.Host}, s, nil)

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -101,7 +103,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 // Handler is the whole HTTP surface: API and UAA on one host.
 func (s *Server) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(s.metrics.watch, s.stamp, oneSlash)
+	r.Use(s.metrics.watch, s.stamp, s.survive, oneSlash)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &refusal{404, 10000, "CF-NotFound", "Unknown request"})
 	})
@@ -123,6 +125,22 @@ func (s *Server) Handler() http.Handler {
 func (s *Server) stamp(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(requestID, cf.NewGUID())
+		next.ServeHTTP(w, r)
+	})
+}
+
+// survive answers a request that broke an invariant, and tells the operator.
+func (s *Server) survive(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p)
+			default:
+				s.fail(w, r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			}
+		}()
 		next.ServeHTTP(w, r)
 	})
 }
@@ -189,7 +207,7 @@ func (t table) delete(path string, status int, f endpoint, params ...string) {
 func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
 	here := obj{"href": s.url}
 	reply(w, http.StatusOK, obj{"links": obj{
-		"self": here, "login": here, "uaa": here, "log_cache": here, "network_policy_v1": obj{"href": s.url + "/networking/v1/external"}, "routing": nil, "logging": nil,
+		"self": here, "login": here, "uaa": here, "log_cache": here, "network_policy_v1": obj{"href": s.url + "/networking/v1/external"}, "routing": obj{"href": s.url + "/routing"}, "logging": nil,
 		"app_ssh": nil, "credhub": nil, "log_stream": nil, "cloud_controller_v2": nil,
 		"cloud_controller_v3": obj{"href": s.url + "/v3", "meta": obj{"version": Version}},
 	}})

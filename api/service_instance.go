@@ -303,7 +303,7 @@ func (c *call) insertInstance(i *cf.ServiceInstance, s *cf.Space, event string) 
 	if err := c.tx.Insert(i); err != nil {
 		return taken(err, "The service instance name is taken: %s.", i.Name)
 	}
-	if err := c.within(s); err != nil {
+	if err := c.within(s, servicing); err != nil {
 		return err
 	}
 	return c.record(event, instanceTarget(i), s, nil)

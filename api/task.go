@@ -148,7 +148,7 @@ func (c *call) insertTask(a *cf.App, s *cf.Space, t *cf.Task, name *string) erro
 	if err := c.tx.Insert(t); err != nil {
 		return err
 	}
-	if err := c.within(s); err != nil {
+	if err := c.within(s, computing); err != nil {
 		return err
 	}
 	return c.record("audit.app.task.create", target(a), s, obj{"task_guid": t.GUID, "request": obj{"name": t.Name, "command": "[PRIVATE DATA HIDDEN]", "memory_in_mb": t.MemoryMB}})

@@ -81,9 +81,20 @@ func (c *call) addTasks(u *used, in cf.Cond) error {
 	return err
 }
 
-// within checks the state as this transaction leaves it against the quotas of
+// limited is what quotas limit. Who asks for more of one is not held up because
+// there is too much of another already.
+type limited int
+
+const (
+	computing limited = iota // memory, instances, tasks, log rates
+	routing
+	servicing
+	keying
+)
+
+// within checks what this transaction leaves of a resource against the quotas of
 // the space and its organization. The transaction is undone when it fails.
-func (c *call) within(s *cf.Space) error {
+func (c *call) within(s *cf.Space, r limited) error {
 	o, err := cf.Get[cf.Organization](c.tx, s.OrgGUID)
 	if err != nil {
 		return err
@@ -100,7 +111,7 @@ func (c *call) within(s *cf.Space) error {
 		if err != nil {
 			return err
 		}
-		if err := level.exceeds(q.Limits, u); err != nil {
+		if err := level.exceeds(r, q.Limits, u); err != nil {
 			return err
 		}
 	}
@@ -111,9 +122,17 @@ func (c *call) within(s *cf.Space) error {
 type scope struct{ quota, key, guid, prefix, kind, name string }
 
 // exceeds says what is too much, in the words that CAPI has for it.
-func (s scope) exceeds(l cf.Limits, u used) error {
+func (s scope) exceeds(r limited, l cf.Limits, u used) error {
 	over := func(n int64, limit *int64) bool { return limit != nil && *limit >= 0 && n > *limit }
 	switch {
+	case r == routing && over(u.routes, l.Routes):
+		return unprocessable("Routes quota exceeded for %s '%s'.", s.kind, s.name)
+	case r == servicing && over(u.services, l.ServiceInstances):
+		return unprocessable("You have exceeded your %s's services limit.", s.kind)
+	case r == keying && over(u.keys, l.ServiceKeys):
+		return unprocessable("You have exceeded your %s's limit for service binding of type key.", s.kind)
+	case r != computing:
+		return nil
 	case over(u.memory, l.TotalMemoryMB):
 		return unprocessable("memory %squota_exceeded", s.prefix)
 	case over(u.largest, l.ProcessMemoryMB):
@@ -126,12 +145,6 @@ func (s scope) exceeds(l cf.Limits, u used) error {
 		return unprocessable("log_rate_limit cannot be unlimited in %s '%s'.", s.kind, s.name)
 	case over(u.logRate, l.LogRate):
 		return unprocessable("log_rate_limit exceeds %s log rate quota", s.kind)
-	case over(u.routes, l.Routes):
-		return unprocessable("Routes quota exceeded for %s '%s'.", s.kind, s.name)
-	case over(u.services, l.ServiceInstances):
-		return unprocessable("You have exceeded your %s's services limit.", s.kind)
-	case over(u.keys, l.ServiceKeys):
-		return unprocessable("You have exceeded your %s's limit for service binding of type key.", s.kind)
 	}
 	return nil
 }

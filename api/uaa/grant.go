@@ -78,6 +78,18 @@ func (s *Server) byPassword(r *http.Request, form url.Values) (map[string]any, e
 	return s.session(a, "password", cf.NewGUID())
 }
 
+// authorize hands out no codes. The CLI asks for one, for the client ssh-proxy,
+// before it opens a shell in an app.
+func (s *Server) authorize(r *http.Request) (int, any, error) {
+	if _, err := s.bearer(r, ""); err != nil {
+		return 0, nil, err
+	}
+	if r.URL.Query().Get("client_id") == "ssh-proxy" {
+		return 0, nil, refuse(http.StatusUnauthorized, "invalid_client", "There is no SSH: a unikernel runs one program and has no shell.")
+	}
+	return 0, nil, refuse(http.StatusUnauthorized, "invalid_client", "No client may ask for authorization codes here: log in with user name and password, or with client credentials.")
+}
+
 // login compares the password outside of transactions, because that takes long,
 // and counts inside one.
 func (s *Server) login(r *http.Request, name, password string) (*cf.Account, error) {

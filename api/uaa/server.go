@@ -47,6 +47,7 @@ func (s *Server) SetCost(c Cost) {
 func (s *Server) Mount(r chi.Router) {
 	r.Get("/login", s.answer(s.prompts))
 	r.Post("/oauth/token", s.answer(s.token))
+	r.Get("/oauth/authorize", s.answer(s.authorize))
 	r.Delete("/oauth/token/revoke/{jti}", s.answer(s.revoke))
 	r.Get("/token_keys", s.answer(s.tokenKeys))
 	r.Get("/oauth/clients/{id}", s.answer(s.client))

@@ -328,3 +328,16 @@ func FuzzParseFilter(f *testing.F) {
 		}
 	})
 }
+
+// TestNoCodes: the CLI asks for a code before ssh, and shows why there is none.
+func TestNoCodes(t *testing.T) {
+	b := newBench(t)
+	_, body := b.login("admin", "right")
+	code, answer := b.do("GET", "/oauth/authorize?response_type=code&client_id=ssh-proxy", body["access_token"].(string), "")
+	if about, _ := answer["error_description"].(string); code != 401 || answer["error"] != "invalid_client" || !strings.Contains(about, "SSH") {
+		t.Errorf("%d %v", code, answer)
+	}
+	if code, answer := b.do("GET", "/oauth/authorize?client_id=ssh-proxy", "no token", ""); code != 401 || answer["error"] != "invalid_token" {
+		t.Errorf("a stranger: %d %v", code, answer)
+	}
+}
