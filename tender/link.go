@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 
+	"golang.org/x/time/rate"
+
 	"github.com/dewpaas/dew/abi/control"
 )
 
@@ -22,6 +24,12 @@ const (
 	maxReports = 64
 	maxPorts   = 64
 	maxText    = 256 // bytes of a mark's name or a report
+
+	// Frames a second, and at once: reading one costs the caretaker more than
+	// writing it costs the guest, and is not counted to the guest's CPU time. The
+	// longest answer comes in 1024 frames.
+	framesPerSecond = 500
+	framesAtOnce    = 2048
 )
 
 // ErrLinkClosed is returned for questions to a guest that has ended, or has
@@ -47,6 +55,9 @@ type Link struct {
 	conn io.ReadWriteCloser
 	done chan struct{}
 	send chan struct{} // holds a token while nobody writes
+	pace *rate.Limiter
+	over context.Context // done when the guest has ended: no pace then
+	end  context.CancelFunc
 
 	mu       sync.Mutex // guards all below
 	err      error      // why the link closed
@@ -67,8 +78,9 @@ type question struct {
 
 // NewLink reads conn until it fails or Close. The link owns conn.
 func NewLink(conn io.ReadWriteCloser) *Link {
-	l := &Link{conn: conn, done: make(chan struct{}), send: make(chan struct{}, 1),
+	l := &Link{conn: conn, done: make(chan struct{}), send: make(chan struct{}, 1), pace: rate.NewLimiter(framesPerSecond, framesAtOnce),
 		asked: map[uint32]*question{}, exit: -1, announce: make(chan struct{})}
+	l.over, l.end = context.WithCancel(context.Background())
 	l.send <- struct{}{}
 	go l.read()
 	return l
@@ -77,8 +89,15 @@ func NewLink(conn io.ReadWriteCloser) *Link {
 // Close ends the link. Questions in flight fail.
 func (l *Link) Close() error {
 	err := l.conn.Close()
+	l.end()
 	<-l.done
 	return err
+}
+
+// Finish returns when all that an ended guest has said is read.
+func (l *Link) Finish() {
+	l.end()
+	<-l.done
 }
 
 // Done is closed when the link is.
@@ -91,7 +110,9 @@ func (l *Link) read() {
 		if f, err = control.Read(l.conn); err == nil {
 			err = l.take(f)
 		}
+		l.pace.Wait(l.over) // a guest that is faster fills its channel, and waits or loses frames
 	}
+	l.end()
 	l.conn.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dewpaas/dew/abi/control"
@@ -152,6 +154,40 @@ func TestWhatTheGuestTellsIsBounded(t *testing.T) {
 	if status, _ := l.ExitStatus(); status != 3 {
 		t.Errorf("status %d", status)
 	}
+}
+
+// flood is a guest that hardly ever stops talking. It counts what is taken.
+type flood struct {
+	frame []byte
+	taken int // bytes; the link's until it is done
+	over  atomic.Bool
+}
+
+func (f *flood) Read(b []byte) (int, error) {
+	if f.over.Load() || f.taken > 1e6 {
+		return 0, io.EOF
+	}
+	n := copy(b, f.frame[f.taken%len(f.frame):])
+	f.taken += n
+	return n, nil
+}
+func (*flood) Write(p []byte) (int, error) { return len(p), nil }
+func (f *flood) Close() error              { f.over.Store(true); return nil }
+
+// TestAFloodIsReadAtOurPace: reading frames costs a caretaker, whose CPU time
+// nobody limits, more than writing them costs a guest.
+func TestAFloodIsReadAtOurPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guest := &flood{frame: control.Append(nil, control.Frame{Kind: control.Report})}
+		l := NewLink(guest)
+		const seconds = 10
+		time.Sleep(seconds * time.Second)
+		l.Close()
+		taken := guest.taken / len(guest.frame)
+		if most := framesAtOnce + seconds*framesPerSecond + 1; taken > most || taken < framesAtOnce {
+			t.Errorf("%d frames were read in %d s, want %d at most", taken, seconds, most)
+		}
+	})
 }
 
 // wire plays the bytes of a guest to a link.

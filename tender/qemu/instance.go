@@ -95,7 +95,7 @@ func (i *instance) watch(cmd *exec.Cmd, start func() error, started chan error) 
 	started <- nil
 	<-started // the link is there
 	cmd.Wait()
-	<-i.link.Done() // all that the guest said has been read
+	i.link.Finish()
 	i.exit = i.judge(cmd.ProcessState)
 	i.words.Close()
 	if i.group != nil {
