@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dewpaas/dew/stager/sandbox"
 )
 
 const tenantPrefix = "tenant-"
@@ -120,8 +122,11 @@ func freeze(dir string) error {
 			return err
 		}
 		mode := fs.FileMode(0o444)
-		if d.IsDir() {
+		switch {
+		case d.IsDir():
 			mode = 0o755
+		case !d.Type().IsRegular():
+			return fmt.Errorf("%s is no file", path)
 		}
 		return errors.Join(os.Lchown(path, os.Geteuid(), os.Getegid()), os.Chmod(path, mode))
 	})
@@ -129,7 +134,8 @@ func freeze(dir string) error {
 
 // share puts the compiled standard library into a tenant's build cache: as hard
 // links to files that sandboxes may only read. Without root a sandbox runs as
-// the files' owner, and gets copies.
+// the files' owner, and gets copies. What is in the cache already was written by
+// sandboxes and may be anything: no link in it is followed out of it.
 func (w *work) share(build string) error {
 	if w.bare.Load() {
 		return nil
@@ -138,10 +144,11 @@ func (w *work) share(build string) error {
 	if err != nil {
 		return err
 	}
-	put := os.Link
-	if os.Geteuid() != 0 {
-		put = copyFile
+	cache, err := os.OpenRoot(build)
+	if err != nil {
+		return err
 	}
+	defer cache.Close()
 	// The go command drops entries that were not used for five days; it cannot
 	// note the use of what it does not own.
 	now := time.Now()
@@ -150,9 +157,8 @@ func (w *work) share(build string) error {
 			return err
 		}
 		rel, _ := filepath.Rel(from, path)
-		to := filepath.Join(build, rel)
 		if d.IsDir() {
-			return writable(to)
+			return writableIn(cache, rel)
 		}
 		if filepath.Dir(rel) == "." { // the cache's own books
 			return nil
@@ -160,26 +166,60 @@ func (w *work) share(build string) error {
 		if info, err := d.Info(); err == nil && now.Sub(info.ModTime()) > 24*time.Hour {
 			os.Chtimes(path, now, now)
 		}
-		err = put(path, to)
-		if errors.Is(err, unix.EXDEV) { // the caches lie on another file system
-			err = copyFile(path, to)
-		}
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
-		return err
+		return put(cache, rel, path)
 	})
 }
 
-func copyFile(from, to string) error {
-	if _, err := os.Lstat(to); err == nil {
-		return fs.ErrExist
+// writableIn makes a folder in a root that sandboxes may write to.
+func writableIn(root *os.Root, name string) error {
+	if info, err := root.Lstat(name); err == nil && !info.IsDir() {
+		if err := root.Remove(name); err != nil {
+			return err
+		}
+	}
+	if err := root.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	dir, err := root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := dir.Chmod(0o755); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return dir.Chown(sandbox.UID, sandbox.UID)
+}
+
+// put makes a file of a root the same as one elsewhere, where there is none yet.
+func put(root *os.Root, name, from string) error {
+	if _, err := root.Lstat(name); err == nil {
+		return nil
+	}
+	dir, err := root.OpenFile(filepath.Dir(name), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if os.Geteuid() == 0 {
+		err := unix.Linkat(unix.AT_FDCWD, from, int(dir.Fd()), filepath.Base(name), 0)
+		if !errors.Is(err, unix.EXDEV) { // the caches lie on one file system
+			return ignore(err, fs.ErrExist)
+		}
 	}
 	b, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, b, 0o444)
+	f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o444)
+	if err != nil {
+		return ignore(err, fs.ErrExist)
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
 }
 
 // Forget removes the caches of tenants for which keep returns false. No build of
@@ -220,11 +260,11 @@ func (b *Builder) Trim(bytes int64) error {
 	dir := filepath.Join(b.c.Cache, "downloads")
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			return ignoreMissing(err)
+			return ignore(err, fs.ErrNotExist)
 		}
 		info, err := d.Info()
 		if err != nil {
-			return ignoreMissing(err)
+			return ignore(err, fs.ErrNotExist)
 		}
 		total += info.Size()
 		all = append(all, download{path, info.Size(), info.ModTime()})
@@ -238,7 +278,7 @@ func (b *Builder) Trim(bytes int64) error {
 		if total <= bytes {
 			break
 		}
-		if err := os.Remove(d.path); ignoreMissing(err) != nil {
+		if err := os.Remove(d.path); ignore(err, fs.ErrNotExist) != nil {
 			return fmt.Errorf("trim downloads: %w", err)
 		}
 		total -= d.size
@@ -246,8 +286,8 @@ func (b *Builder) Trim(bytes int64) error {
 	return nil
 }
 
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+func ignore(err, what error) error {
+	if errors.Is(err, what) {
 		return nil
 	}
 	return err

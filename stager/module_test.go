@@ -3,6 +3,7 @@ package stager
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -215,6 +216,36 @@ func TestWhatKilledBuildsLeave(t *testing.T) {
 	for w, want := range map[*work]bool{under: true, killed: false, fresh: true} {
 		if _, err := os.Stat(w.dir); (err == nil) != want {
 			t.Errorf("%s: %v, want it kept: %v", w.dir, err, want)
+		}
+	}
+}
+
+// A sandbox that was taken over can leave anything in its tenant's cache. What
+// the caller, who may be root, does there later must stay there.
+func TestALinkInACacheLeadsNowhere(t *testing.T) {
+	b := workshop(t)
+	w, err := b.work(t.Context(), &Request{Files: os.DirFS("/dev/null")})
+	check(t, err)
+	defer w.remove()
+	cache, victim := t.TempDir(), t.TempDir()
+	check(t, os.Chmod(victim, 0o700))
+	for i := range 256 {
+		check(t, os.Symlink(victim, filepath.Join(cache, fmt.Sprintf("%02x", i))))
+	}
+	before, err := os.Stat(victim)
+	check(t, err)
+	check(t, w.share(cache))
+	after, err := os.Stat(victim)
+	check(t, err)
+	if a, b := before.Sys().(*syscall.Stat_t), after.Sys().(*syscall.Stat_t); a.Uid != b.Uid || a.Mode != b.Mode {
+		t.Errorf("the folder of another belongs to %d, mode %o; before to %d, mode %o", b.Uid, b.Mode, a.Uid, a.Mode)
+	}
+	if left, err := os.ReadDir(victim); err != nil || len(left) > 0 {
+		t.Error("in the folder of another:", left, err)
+	}
+	if b.Sandboxed() {
+		if shared, _ := filepath.Glob(filepath.Join(cache, "??", "*-d")); len(shared) == 0 {
+			t.Error("nothing was shared")
 		}
 	}
 }
