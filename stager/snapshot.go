@@ -30,7 +30,7 @@ var versionControl = []string{".git", ".hg", ".svn", ".bzr", "CVS"}
 // snapshot copies the source, so that what is described is what is built,
 // whoever changes the original meanwhile.
 func (w *work) snapshot() error {
-	left := w.Limits.Disk
+	left, folders := w.Limits.Disk, 0
 	err := fs.WalkDir(w.Files, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -38,6 +38,9 @@ func (w *work) snapshot() error {
 		case d.IsDir() && slices.Contains(versionControl, d.Name()):
 			return fs.SkipDir
 		case d.IsDir():
+			if folders++; w.Limits.Files > 0 && folders > w.Limits.Files+1 { // the root is one
+				return because(ErrLimit, "the source has more than %d folders", w.Limits.Files)
+			}
 			return os.MkdirAll(filepath.Join(w.src(), filepath.FromSlash(name)), 0o755)
 		case strings.HasSuffix(name, ".dew"): // what an earlier build left
 			return nil

@@ -410,9 +410,10 @@ func TestLimits(t *testing.T) {
 		limits Limits
 		says   string
 	}{
-		"files": {several, Limits{Files: 3}, "more than 3 files"},
-		"disk":  {large, Limits{Disk: 1 << 19}, "too large, at large"},
-		"time":  {simple, Limits{Time: time.Millisecond}, "more than 1ms"},
+		"files":   {simple.with(tree{"a": "", "b": "", "c": ""}), Limits{Files: 3}, "more than 3 files"},
+		"folders": {simple.with(tree{"a/b/c/d/e": ""}), Limits{Files: 3}, "more than 3 folders"},
+		"disk":    {large, Limits{Disk: 1 << 19}, "too large, at large"},
+		"time":    {simple, Limits{Time: time.Millisecond}, "more than 1ms"},
 	} {
 		_, err := workshop(t).Build(t.Context(), &Request{Files: c.files.fs(), Limits: c.limits}, store(t))
 		if !errors.Is(err, ErrLimit) || !strings.Contains(err.Error(), c.says) {

@@ -60,6 +60,9 @@ func TestCheck(t *testing.T) {
 		{"symlink", pack(t, entry{"l", fs.ModeSymlink | 0o777, "/etc/passwd"}), false},
 		{"device", pack(t, entry{"d", fs.ModeDevice | 0o600, ""}), false},
 		{"twice", pack(t, entry{"a", 0o644, ""}, entry{"a", 0o644, ""}), false},
+		{"many folders", pack(t, entry{"a/b/c/x", 0o644, ""}), true},
+		{"too many folders", pack(t, entry{"a/b/c/d/x", 0o644, ""}), false},
+		{"too many folders of two names", pack(t, entry{"a/b/x", 0o644, ""}, entry{"c/d/x", 0o644, ""}), false},
 		{"too many", pack(t, entry{"a", 0o644, ""}, entry{"b", 0o644, ""}, entry{"c", 0o644, ""}, entry{"d", 0o644, ""}), false},
 	} {
 		err := Check(bytes.NewReader(c.zip), int64(len(c.zip)), small)

@@ -46,7 +46,7 @@ func check(r io.ReaderAt, size int64, l Limits) (map[int]File, error) {
 	if len(z.File) > l.Files {
 		return nil, bad("%d files are more than %d", len(z.File), l.Files)
 	}
-	c := checker{kinds: map[string]fs.FileMode{}, left: l.Bytes, sum: sha1.New()}
+	c := checker{kinds: map[string]fs.FileMode{}, folders: map[string]bool{".": true}, limits: l, left: l.Bytes, sum: sha1.New()}
 	files := map[int]File{}
 	for i, f := range z.File {
 		found, err := c.entry(f)
@@ -61,9 +61,11 @@ func check(r io.ReaderAt, size int64, l Limits) (map[int]File, error) {
 }
 
 type checker struct {
-	kinds map[string]fs.FileMode // by clean name
-	left  int64                  // bytes that may still come
-	sum   hash.Hash
+	kinds   map[string]fs.FileMode // by clean name
+	folders map[string]bool        // that names lie in, whether they are listed or not
+	limits  Limits
+	left    int64 // bytes that may still come
+	sum     hash.Hash
 }
 
 func (c *checker) entry(f *zip.File) (File, error) {
@@ -105,12 +107,19 @@ func goodLink(name, target string) error {
 	return nil
 }
 
-// parents refuses names below something that is no folder.
+// parents refuses names below something that is no folder, and more folders
+// than there may be files: one long name makes thousands.
 func (c *checker) parents() error {
-	for name := range c.kinds {
-		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+	for name, kind := range c.kinds {
+		if kind.IsDir() {
+			name += "/"
+		}
+		for dir := path.Dir(name); !c.folders[dir]; dir = path.Dir(dir) {
 			if kind, listed := c.kinds[dir]; listed && !kind.IsDir() {
 				return bad("%.100q lies below %.100q, which is no folder", name, dir)
+			}
+			if c.folders[dir] = true; len(c.folders) > c.limits.Files+1 {
+				return bad("its names make more than %d folders", c.limits.Files)
 			}
 		}
 	}
