@@ -631,15 +631,15 @@ func TestLend(t *testing.T) {
 	to := func(app string) []cf.NetworkPolicy {
 		return []cf.NetworkPolicy{{SourceGUID: "a", DestinationGUID: app, Protocol: "udp", StartPort: 1, EndPort: 9}}
 	}
-	if _, err := h.cell.Lend(t.Context(), wishes, to("a")); err == nil {
+	if _, _, err := h.cell.Lend(t.Context(), wishes, to("a")); err == nil {
 		t.Error("a policy to an app of the ledger was lent")
 	}
-	l, err := h.cell.Lend(t.Context(), wishes, to("friend"))
+	places, giveBack, err := h.cell.Lend(t.Context(), wishes, to("friend"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ask := func() firewall.Answer {
-		a, err := h.cell.Wall().Reach(firewall.Question{From: firewall.Peer{Addr: l.Places[0].VNIC.Addr}, To: firewall.Peer{Addr: l.Places[1].VNIC.Addr}, Protocol: "udp", Port: 5})
+		a, err := h.cell.Wall().Reach(firewall.Question{From: firewall.Peer{Addr: places[0].VNIC.Addr}, To: firewall.Peer{Addr: places[1].VNIC.Addr}, Protocol: "udp", Port: 5})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -648,9 +648,9 @@ func TestLend(t *testing.T) {
 	if a := ask(); !a.Allowed || a.Rule != "network policy a -> friend, udp 1-9" {
 		t.Errorf("%+v", a)
 	}
-	if l.Places[0].Tap == nil || len(h.cell.Topology().Endpoints) != 2 {
-		t.Errorf("%+v", l.Places)
+	if places[0].Tap == nil || len(h.cell.Topology().Endpoints) != 2 {
+		t.Errorf("%+v", places)
 	}
-	l.Close()
+	giveBack()
 	h.until("the place is gone", func() bool { return !ask().Allowed && len(h.cell.Topology().Endpoints) == 0 })
 }

@@ -30,7 +30,7 @@ func (l *flowLog) put(f firewall.Flow) {
 	if own == nil {
 		own = f.To
 	}
-	if own == nil || isLent(own.GUID) || f.To != nil && isLent(f.To.GUID) {
+	if own == nil || Lent(own) || f.To != nil && Lent(f.To) {
 		return
 	}
 	if s := f.Time.Unix(); s != l.second {
@@ -75,4 +75,5 @@ func (c *Cell) insist(ctx context.Context, what string, do func(context.Context)
 // lentPrefix begins the names of places that were lent: they are no instances.
 const lentPrefix = "lent-"
 
-func isLent(guid string) bool { return strings.HasPrefix(guid, lentPrefix) }
+// Lent tells whether an endpoint is a place that was lent.
+func Lent(e *cf.Endpoint) bool { return strings.HasPrefix(e.GUID, lentPrefix) }

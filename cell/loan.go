@@ -28,10 +28,9 @@ type Place struct {
 	Tap  *os.File `json:"-"`
 }
 
-// Loan is places that were lent together.
-type Loan struct {
-	Places []Place
-
+// loan is places that were lent together.
+type loan struct {
+	places   []Place
 	c        *Cell
 	key      string
 	wishes   []Wish
@@ -41,51 +40,51 @@ type Loan struct {
 // maxLent bounds the places of one loan.
 const maxLent = 16
 
-// Lend gives out places, and policies between them, until the loan is closed.
+// Lend gives out places, and policies between them, until they are given back.
 // Policies lead to apps that are none only, so nothing is opened that is
-// somebody's.
-func (c *Cell) Lend(ctx context.Context, wishes []Wish, policies []cf.NetworkPolicy) (_ *Loan, err error) {
+// somebody's. Who still has a tap then has one that nothing passes.
+func (c *Cell) Lend(ctx context.Context, wishes []Wish, policies []cf.NetworkPolicy) (places []Place, giveBack func(), err error) {
 	if len(wishes) == 0 || len(wishes) > maxLent {
-		return nil, fmt.Errorf("%d places are asked for: want 1 to %d", len(wishes), maxLent)
+		return nil, nil, fmt.Errorf("%d places are asked for: want 1 to %d", len(wishes), maxLent)
 	}
 	apps := c.Apps()
 	for _, p := range policies {
 		to := p.DestinationGUID
 		if apps == nil || apps[to] != "" || !slices.ContainsFunc(wishes, func(w Wish) bool { return w.AppGUID == to }) {
-			return nil, errors.New("a policy of a loan may lead to its own places only")
+			return nil, nil, errors.New("a policy of a loan may lead to its own places only")
 		}
 	}
-	l := &Loan{c: c, key: lentPrefix + rand.Text(), wishes: wishes, policies: policies}
+	l := &loan{c: c, key: lentPrefix + rand.Text(), wishes: wishes, policies: policies}
 	defer func() {
 		if err != nil {
-			l.Close()
+			l.close()
 		}
 	}()
 	for i := range wishes {
 		addr, err := c.pool.give()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		l.Places = append(l.Places, Place{GUID: fmt.Sprintf("%s-%d", l.key, i), VNIC: nic(addr)})
+		l.places = append(l.places, Place{GUID: fmt.Sprintf("%s-%d", l.key, i), VNIC: nic(addr)})
 	}
 	c.wiring.mu.Lock()
 	c.wiring.lent[l.key] = l
 	c.wiring.mu.Unlock()
 	if err := c.wiring.ask(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for i := range l.Places {
-		p := &l.Places[i]
+	for i := range l.places {
+		p := &l.places[i]
 		if p.Tap, err = c.network.AddTap(p.VNIC); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return l, nil
+	return l.places, l.close, nil
 }
 
 // addTo makes the loan part of a topology. The caller holds wiring.mu.
-func (l *Loan) addTo(t *cf.Topology, known *world) {
-	for i, p := range l.Places {
+func (l *loan) addTo(t *cf.Topology, known *world) {
+	for i, p := range l.places {
 		w := l.wishes[i]
 		e := known.endpoint(&cf.Placement{Meta: cf.Meta{GUID: p.GUID}, AppGUID: w.AppGUID, SpaceGUID: w.SpaceGUID, Type: lentPrefix}, p.VNIC.Addr)
 		if e.AppName == "" {
@@ -96,9 +95,8 @@ func (l *Loan) addTo(t *cf.Topology, known *world) {
 	t.Policies = slices.Concat(t.Policies, l.policies)
 }
 
-// Close takes the places back. Who still has a tap has one that nothing passes.
-func (l *Loan) Close() {
-	for _, p := range l.Places {
+func (l *loan) close() {
+	for _, p := range l.places {
 		if p.Tap != nil {
 			p.Tap.Close()
 		}
@@ -107,7 +105,7 @@ func (l *Loan) Close() {
 	delete(l.c.wiring.lent, l.key)
 	l.c.wiring.mu.Unlock()
 	l.c.wiring.hint(false)
-	for _, p := range l.Places {
+	for _, p := range l.places {
 		l.c.pool.free(p.VNIC.Addr)
 	}
 }

@@ -26,13 +26,13 @@ type wiring struct {
 	stale bool       // what the ledger said may have changed
 	local map[string]label
 	known *world // what the ledger said; nil: not read yet
-	lent  map[string]*Loan
+	lent  map[string]*loan
 	// inForce is what was applied last.
 	inForce cf.Topology
 }
 
 func newWiring(c *Cell, wall *firewall.Wall) *wiring {
-	return &wiring{c: c, wall: wall, asks: make(chan chan error), look: make(chan struct{}, 1), local: map[string]label{}, lent: map[string]*Loan{}}
+	return &wiring{c: c, wall: wall, asks: make(chan chan error), look: make(chan struct{}, 1), local: map[string]label{}, lent: map[string]*loan{}}
 }
 
 // admit returns when the rules for an instance are in force.

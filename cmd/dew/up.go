@@ -26,6 +26,7 @@ import (
 	"github.com/dewpaas/dew/bus"
 	"github.com/dewpaas/dew/bus/nats"
 	landlord "github.com/dewpaas/dew/cell"
+	"github.com/dewpaas/dew/cell/window"
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/droplet"
 	"github.com/dewpaas/dew/router"
@@ -89,6 +90,7 @@ type platform struct {
 	bus    bus.Bus
 	plane  *plane
 	cell   *landlord.Cell
+	window *net.UnixListener // at which the cell's owner looks into it
 	leader *leader.Leader
 	feed   *feed.Feed
 	table  *router.Table
@@ -225,7 +227,8 @@ func (f *platform) openCell(ctx context.Context) error {
 		return fmt.Errorf("open the cell: %w", err)
 	}
 	f.onClose(f.cell.Close)
-	return nil
+	f.window, err = window.Listen(folder)
+	return err
 }
 
 // unlimitedDisk: what guests write is kept in their memory, so memory alone
@@ -333,6 +336,11 @@ func (f *platform) run(ctx context.Context) error {
 	all.Go(func() {
 		if err := f.cell.Run(running); err != nil {
 			failed <- err
+		}
+	})
+	all.Go(func() {
+		if err := window.Serve(running, f.window, f.cell); err != nil {
+			f.log.Error("nobody can look into the cell", "err", err)
 		}
 	})
 	// Nobody is answered before it is known whose hosts are whose: who comes

@@ -26,4 +26,8 @@ type verbs struct {
 	RunTask    runTaskCmd    `cmd:"" group:"Use a foundation:" help:"Run a command once, with an app's droplet."`
 	Rollback   rollbackCmd   `cmd:"" group:"Use a foundation:" help:"Go back to an earlier revision of an app."`
 	Curl       curlCmd       `cmd:"" group:"Use a foundation:" help:"Send a request to the API as the user."`
+
+	Reach    reachCmd    `cmd:"" group:"Look into the cell on this machine:" help:"Tell whether one app reaches another, or an address, and by which rule."`
+	Topology topologyCmd `cmd:"" group:"Look into the cell on this machine:" help:"Draw who may talk to whom, as it is enforced now."`
+	Tcpdump  tcpdumpCmd  `cmd:"" group:"Look into the cell on this machine:" help:"Record the frames of an instance, from outside."`
 }
