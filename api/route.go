@@ -140,6 +140,8 @@ func (c *call) createDomain() (any, error) {
 		return nil, unprocessable("TCP routes are not supported: leave out the router group.")
 	case len(d.Name) > 253 || !domainForm.MatchString(d.Name):
 		return nil, unprocessable("Name does not comply with RFC 1035 standards")
+	case isNumber(d.Name[strings.LastIndexByte(d.Name, '.')+1:]): // an address would be one
+		return nil, unprocessable("Name does not comply with RFC 1035 standards")
 	case d.Internal && d.OrgGUID != "":
 		return nil, unprocessable("Can not associate an internal domain with an organization")
 	}
@@ -174,6 +176,11 @@ func (c *call) overlaps(d *cf.Domain) error {
 	if err != nil {
 		return err
 	}
+	for host := range c.hosts {
+		if !c.admin() && (host == d.Name || strings.HasSuffix(host, "."+d.Name)) {
+			return unprocessable(`The domain name "%s" cannot be created because "%s" is the platform's own`, d.Name, host)
+		}
+	}
 	for _, other := range all {
 		below := strings.HasSuffix(d.Name, "."+other.Name)
 		above := strings.HasSuffix(other.Name, "."+d.Name)
@@ -184,6 +191,8 @@ func (c *call) overlaps(d *cf.Domain) error {
 	}
 	return nil
 }
+
+func isNumber(label string) bool { return strings.Trim(label, "0123456789") == "" }
 
 func (c *call) updateDomain() (any, error) {
 	d, err := c.ownDomain()
@@ -454,6 +463,9 @@ func (c *call) insertRoute(r *cf.Route, d *cf.Domain, s *cf.Space) error {
 	if err := goodRoute(r, d); err != nil {
 		return err
 	}
+	if err := c.unclaimed(r, d); err != nil {
+		return err
+	}
 	if err := c.tx.Insert(r); err != nil {
 		return taken(err, "Route already exists with host '%s'%s for domain '%s'.", r.Host, andPath(r.Path), d.Name)
 	}
@@ -461,6 +473,39 @@ func (c *call) insertRoute(r *cf.Route, d *cf.Domain, s *cf.Space) error {
 		return err
 	}
 	return c.record("audit.route.create", cf.Actor{GUID: r.GUID, Type: "route", Name: r.Host}, s, nil)
+}
+
+// unclaimed refuses a route that would answer for what is somebody else's: the
+// platform's own hosts, a host of another domain, and on domains that all
+// tenants share every host of another space, whatever the path, and all hosts at
+// once.
+func (c *call) unclaimed(r *cf.Route, d *cf.Domain) error {
+	host := strings.TrimPrefix(r.Host+"."+d.Name, ".")
+	if c.hosts[host] {
+		return unprocessable("Route conflicts with a reserved system route.")
+	}
+	domains, err := cf.List[cf.Domain](c.tx, cf.Query{})
+	if err != nil {
+		return err
+	}
+	for _, other := range domains {
+		if len(other.Name) > len(d.Name) && (host == other.Name || strings.HasSuffix(host, "."+other.Name)) {
+			return unprocessable("The host is taken: %s lies in the domain %s", host, other.Name)
+		}
+	}
+	if d.OrgGUID != "" {
+		return nil
+	}
+	if r.Host == "*" && !c.admin() {
+		return unprocessable("You do not have sufficient permissions to create a route with a wildcard host on a domain not scoped to an organization.")
+	}
+	routes, err := cf.List[cf.Route](c.tx, cf.Query{Where: []cf.Cond{cf.Is("domain_guid", d.GUID), cf.Is("host", r.Host)}})
+	for _, other := range routes {
+		if other.SpaceGUID != r.SpaceGUID && other.Path != r.Path { // the same path is taken, as inserting it says
+			return unprocessable("Routes for this host and domain have been reserved for another space.")
+		}
+	}
+	return err
 }
 
 func andPath(p string) string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -80,6 +81,7 @@ type Server struct {
 	log       *slog.Logger
 	url       string
 	domain    string
+	hosts     map[string]bool // of the API itself: no tenant gets them
 	maxUpload int64
 	tickets   [32]byte // key of download tickets
 	now       func() time.Time
@@ -94,11 +96,20 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		s.logs = logcache.New(logcache.DefaultBounds())
 	}
 	s.logs.SetGuard(c.Egress)
+	s.hosts = map[string]bool{"api." + c.Domain: true}
+	if u, err := url.Parse(s.url); err == nil {
+		s.hosts[strings.ToLower(u.Hostname())] = true
+	}
 	s.brokers = broker.New(c.Store, c.Egress, c.Log)
 	rand.Read(s.tickets[:]) // never fails since Go 1.24
 	s.metrics = s.newMetrics(c.Metrics)
 	return s, s.seed(ctx)
 }
+
+// Hosts are the names under which clients reach the API, in lower case. Whoever
+// answered for one of them would be told every password: a router must let no
+// route have them.
+func (s *Server) Hosts() map[string]bool { return maps.Clone(s.hosts) }
 
 // Handler is the whole HTTP surface: API and UAA on one host.
 func (s *Server) Handler() http.Handler {

@@ -65,6 +65,9 @@ func (c *call) createTask(a *cf.App) (obj, error) {
 		return nil, err
 	}
 	if b.Droplet != nil {
+		if err := c.ownDroplet(*b.Droplet); err != nil {
+			return nil, err
+		}
 		copied := *a
 		copied.DropletGUID = *b.Droplet
 		a = &copied
@@ -152,6 +155,16 @@ func (c *call) insertTask(a *cf.App, s *cf.Space, t *cf.Task, name *string) erro
 		return err
 	}
 	return c.record("audit.app.task.create", target(a), s, obj{"task_guid": t.GUID, "request": obj{"name": t.Name, "command": "[PRIVATE DATA HIDDEN]", "memory_in_mb": t.MemoryMB}})
+}
+
+// ownDroplet refuses droplets of apps that the caller does not develop.
+func (c *call) ownDroplet(guid string) error {
+	d, err := cf.Get[cf.Droplet](c.tx, guid)
+	if err != nil {
+		return hide(err, "Droplet")
+	}
+	_, err = c.space(d.SpaceGUID, develop, "Droplet")
+	return err
 }
 
 func (c *call) cancelTask(t *cf.Task) (obj, error) {

@@ -151,8 +151,8 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 	}
 	target := r.URL.EscapedPath()
 	host = hostKey(nil, host)
-	x.pool = b.srv.table.lookup(host, []byte(target))
-	if x.pool == nil && b.srv.ours(host) {
+	pool, house := b.srv.find(host, []byte(target))
+	if x.pool = pool; house {
 		b.srv.cfg.House.ServeHTTP(w, r)
 		return
 	}

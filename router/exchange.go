@@ -108,8 +108,8 @@ func (x *exchange) serve(head []byte) next {
 		return x.fail(405, "", "405 Method Not Allowed: TRACE is not supported.")
 	}
 	x.host = hostKey(x.host, q.Host)
-	p := c.srv.table.lookup(x.host, q.Target)
-	if p == nil && c.srv.ours(x.host) {
+	p, house := c.srv.find(x.host, q.Target)
+	if house {
 		c.r -= x.headLen
 		c.srv.handOver(c)
 		return thenNothing

@@ -18,10 +18,13 @@ func TestHouseAnswersWhereNoRouteDoes(t *testing.T) {
 		fmt.Fprintf(w, "house %s %s %d from %s", r.Method, r.URL, len(b), ip)
 	})
 	l := newLab(t, func(c *Config) {
-		c.House, c.Ours = house, func(host string) bool { return !strings.HasSuffix(host, ".apps.test") }
+		c.House, c.Own = house, map[string]bool{"api.apps.test": true}
+		c.Ours = func(host string) bool { return !strings.HasSuffix(host, ".apps.test") }
 	})
 	app := goApp(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "app") })
-	l.apply(Change{Put: []Route{{Key: Key{Host: "one.apps.test"}, Endpoints: []Endpoint{{Instance: "i", Address: app}}}}})
+	to := []Endpoint{{Instance: "i", Address: app}}
+	l.apply(Change{Put: []Route{{Key: Key{Host: "one.apps.test"}, Endpoints: to}, {Key: Key{Host: "api.apps.test"}, Endpoints: to},
+		{Key: Key{Host: "api.apps.test", Path: "/v3"}, Endpoints: to}}})
 	client := &http.Client{Transport: &http.Transport{Proxy: nil, MaxConnsPerHost: 1}}
 	for _, c := range []struct{ host, method, body, want string }{
 		{"api.test", "GET", "", "house GET /v3 0 from 127.0.0.1"},
@@ -30,6 +33,7 @@ func TestHouseAnswersWhereNoRouteDoes(t *testing.T) {
 		{"api.test", "PUT", strings.Repeat("x", 1<<20), "house PUT /v3 1048576 from 127.0.0.1"},
 		{"two.apps.test", "GET", "", "404 Not Found: Requested route ('two.apps.test') does not exist.\n"},
 		{"one.apps.test", "GET", "", "app"},
+		{"Api.Apps.test.:8080", "GET", "", "house GET /v3 0 from 127.0.0.1"}, // routes of its own host lead nowhere
 	} {
 		q, err := http.NewRequest(c.method, "http://"+l.addr+"/v3", strings.NewReader(c.body))
 		if err != nil {

@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 )
 
@@ -61,7 +62,7 @@ func (k Key) normal() Key {
 
 // Check refuses what the table would refuse.
 func (r *Route) Check() error {
-	if r.Host == "" || strings.ContainsAny(r.Host, "/ :") || strings.LastIndexByte(r.Host, '*') > 0 {
+	if _, err := netip.ParseAddr(r.Host); err == nil || r.Host == "" || strings.ContainsAny(r.Host, "/ :") || strings.LastIndexByte(r.Host, '*') > 0 {
 		return fmt.Errorf("route %q: illegal host", r.Host)
 	}
 	if r.Path != "" && r.Path[0] != '/' || strings.ContainsAny(r.Path, "?# ") {

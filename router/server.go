@@ -18,9 +18,12 @@ type Config struct {
 	Table *Table // required
 	Dial  Dial   // net.Dialer
 
-	// House answers what comes for hosts that no route names and Ours, which gets
-	// them in lower case and without a port, claims. nil: none.
+	// House answers what comes for its Own hosts, whatever routes say: a tenant's
+	// route must not catch the passwords of others. It also answers for hosts that
+	// no route names and Ours claims. Hosts are in lower case and have no port.
+	// nil: none.
 	House http.Handler
+	Own   map[string]bool
 	Ours  func(host string) bool
 
 	AccessLog AccessLog // none
@@ -109,9 +112,13 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// ours tells whether a host without a route is the house's own.
-func (s *Server) ours(host []byte) bool {
-	return s.cfg.House != nil && s.cfg.Ours(string(host))
+// find tells who answers: a pool, the house, or nobody.
+func (s *Server) find(host, target []byte) (p *pool, house bool) {
+	if s.cfg.House != nil && s.cfg.Own[string(host)] {
+		return nil, true
+	}
+	p = s.table.lookup(host, target)
+	return p, p == nil && s.cfg.House != nil && s.cfg.Ours(string(host))
 }
 
 // look is the reaper's round through clients and idle app connections.

@@ -150,7 +150,7 @@ func (f *platform) open(ctx context.Context) (err error) {
 	if err := f.street.certify(f.console, u.Data, f.known, f.log); err != nil {
 		return err
 	}
-	f.router = router.New(router.Config{Table: f.table, Dial: f.dial, House: f.plane.handler(), Ours: f.ours, AccessLog: accessLog{f.plane.logs}, TLS: f.street.tls})
+	f.router = router.New(router.Config{Table: f.table, Dial: f.dial, House: f.plane.handler(), Own: f.plane.api.Hosts(), Ours: f.ours, AccessLog: accessLog{f.plane.logs}, TLS: f.street.tls})
 	f.onClose(func() error { f.router.Close(); return nil })
 	if f.socket, err = listenUp(u.Data); err != nil {
 		return err
@@ -297,9 +297,7 @@ func (f *platform) dial(ctx context.Context, _, address string) (net.Conn, error
 }
 
 // ours tells whether a host without a route is the API's.
-func (f *platform) ours(host string) bool {
-	return !f.feed.Foreign(host) || host == "api."+f.up.Domain
-}
+func (f *platform) ours(host string) bool { return !f.feed.Foreign(host) }
 
 // known tells whether certificates may be asked for a host: it has a route, or it
 // is where clients find the API.
