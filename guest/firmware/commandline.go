@@ -28,8 +28,9 @@ func (w Words) Next() (word []byte, rest Words, ok bool) {
 }
 
 const (
-	mmioKey = "virtio_mmio.device="
-	tscKey  = "dew.tsc_khz="
+	mmioKey  = "virtio_mmio.device="
+	tscKey   = "dew.tsc_khz="
+	lapicKey = "dew.lapic_khz="
 )
 
 // MMIO reads a word "virtio_mmio.device=<size>@<base>:<irq>".
@@ -64,15 +65,34 @@ func NextMMIO(line Words, above uint64) (base uint64, irq uint32, ok bool) {
 	return base, irq, ok
 }
 
-// TSC reads a word "dew.tsc_khz=<n>" by which a tender that knows the
-// frequency of the time stamp counter saves the guest from measuring it.
-func TSC(word []byte) (khz uint64, ok bool) {
-	word, ok = after(word, tscKey)
+// Clocks are the frequencies in kHz that a tender knows and so saves the guest
+// from measuring; 0: not told.
+type Clocks struct{ TSC, LAPIC uint64 }
+
+// Clocks reads the words "dew.tsc_khz=<n>" and "dew.lapic_khz=<n>", the first
+// believable one of each.
+func (w Words) Clocks() (c Clocks) {
+	for word, rest, ok := w.Next(); ok; word, rest, ok = rest.Next() {
+		if c.TSC == 0 {
+			c.TSC = frequency(word, tscKey)
+		}
+		if c.LAPIC == 0 {
+			c.LAPIC = frequency(word, lapicKey)
+		}
+	}
+	return c
+}
+
+func frequency(word []byte, key string) uint64 {
+	word, ok := after(word, key)
 	if !ok {
-		return 0, false
+		return 0
 	}
 	khz, rest := number(word)
-	return khz, len(rest) == 0 && khz >= 100_000 && khz < 20_000_000
+	if len(rest) > 0 || khz < 100_000 || khz >= 20_000_000 {
+		return 0
+	}
+	return khz
 }
 
 func after(word []byte, key string) ([]byte, bool) {

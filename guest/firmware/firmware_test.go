@@ -82,21 +82,17 @@ func TestWrongStartInformationIsRefused(t *testing.T) {
 }
 
 func TestCommandLine(t *testing.T) {
-	line := CommandLine([]byte("  dew.tsc_khz=2100000 quiet virtio_mmio.device=512@0xfeb00e00:12  virtio_mmio.device=4K@0xd0000000:5:1\x00junk"))
+	line := CommandLine([]byte("  dew.tsc_khz=2100000 dew.lapic_khz=1000000 virtio_mmio.device=512@0xfeb00e00:12  virtio_mmio.device=4K@0xd0000000:5:1\x00junk"))
 	var words []string
 	var bases []uint64
-	var khz uint64
 	for w, rest, ok := line.Next(); ok; w, rest, ok = rest.Next() {
 		words = append(words, string(w))
 		if base, irq, ok := MMIO(w); ok {
 			bases = append(bases, base, uint64(irq))
 		}
-		if v, ok := TSC(w); ok {
-			khz = v
-		}
 	}
-	if len(words) != 4 || khz != 2100000 || len(bases) != 4 || bases[0] != 0xfeb00e00 || bases[1] != 12 || bases[2] != 0xd0000000 || bases[3] != 5 {
-		t.Errorf("%q %#x %d", words, bases, khz)
+	if len(words) != 4 || line.Clocks() != (Clocks{2100000, 1000000}) || len(bases) != 4 || bases[0] != 0xfeb00e00 || bases[1] != 12 || bases[2] != 0xd0000000 || bases[3] != 5 {
+		t.Errorf("%q %#x %v", words, bases, line.Clocks())
 	}
 }
 
@@ -118,9 +114,9 @@ func TestWrongWords(t *testing.T) {
 			t.Errorf("%q: %#x %d", w, base, irq)
 		}
 	}
-	for _, w := range []string{"dew.tsc_khz=", "dew.tsc_khz=0", "dew.tsc_khz=2100000x", "dew.tsc_khz=99999999999999999999999", "tsc_khz=2100000"} {
-		if khz, ok := TSC([]byte(w)); ok {
-			t.Errorf("%q: %d", w, khz)
+	for _, w := range []string{"dew.tsc_khz=", "dew.tsc_khz=0", "dew.tsc_khz=2100000x", "dew.tsc_khz=99999999999999999999999", "tsc_khz=2100000", "dew.lapic_khz=1", "lapic_khz=1000000"} {
+		if c := CommandLine([]byte(w)).Clocks(); c != (Clocks{}) {
+			t.Errorf("%q: %v", w, c)
 		}
 	}
 }

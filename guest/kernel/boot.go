@@ -240,21 +240,23 @@ func (k *kernel) chipsOn(m *firmware.Machine) {
 }
 
 // clockOn learns the frequency of the time stamp counter: from the CPU, else
-// from the tender's word on the command line, else by measuring.
+// from the tender's word on the command line, else by measuring, which takes
+// milliseconds. So does that of the counting timer where it is used.
 func (k *kernel) clockOn(line firmware.Words) {
+	told := line.Clocks()
 	khz := k.features.TSCkHz
-	for word, rest, ok := line.Next(); ok && khz == 0; word, rest, ok = rest.Next() {
-		if told, ok := firmware.TSC(word); ok {
-			khz = told
-		}
+	if khz == 0 {
+		khz = told.TSC
 	}
-	if khz == 0 || !k.features.TSCDeadline {
-		tsc, apic := cpu.Measure(k.lapic)
+	timer := told.LAPIC
+	if khz == 0 || timer == 0 && !k.features.TSCDeadline {
+		tsc, lapic := cpu.Measure(k.lapic)
 		if khz == 0 {
 			khz = tsc
 		}
-		k.lapicScale = cpu.NewScale(apic)
+		timer = lapic
 	}
+	k.lapicScale = cpu.NewScale(timer)
 	if khz == 0 {
 		k.refuse("no clock: neither CPUID, the command line (dew.tsc_khz=) nor a PIT tell the frequency of the TSC.")
 	}

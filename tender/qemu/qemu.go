@@ -33,6 +33,7 @@ type Tender struct {
 	Jail   string // an empty directory for QEMU's root, reachable for all; "": none, for callers that are not root
 
 	groups *cgroup.Host // nil without root: limits are then not enforced
+	clock  *clock       // nil: guests measure for themselves
 	alter  func(args []string) []string
 }
 
@@ -60,7 +61,8 @@ func Find(ctx context.Context, jail string) (*Tender, error) {
 	if err != nil {
 		return nil, ErrNotInstalled
 	}
-	t := &Tender{Binary: path, Accel: Probe(ctx, path)}
+	t := &Tender{Binary: path, clock: newClock()}
+	t.Accel = Probe(ctx, path)
 	if os.Geteuid() == 0 {
 		t.Jail = jail
 		if err := os.Chmod(jail, 0o755); err != nil { // nobody's uid must reach it
@@ -221,7 +223,7 @@ func (t *Tender) machine(s *tender.Spec) (m *machine, err error) {
 	if stderr == nil {
 		stderr = s.Stdout
 	}
-	m.processor(t.Accel, s)
+	m.processor(t.Accel, s, t.clock.words())
 	m.smallPages = t.Accel == TCG
 	m.add("-kernel", m.path(s.Program), "-initrd", m.path(module))
 	m.add("-device", "virtio-serial-device,id=s,max_ports=4,bus=virtio-mmio-bus.0")
@@ -257,9 +259,16 @@ func (m *machine) log(f *os.File) string {
 }
 
 // processor is the machine without its devices: nothing that is not named is
-// there, no BIOS options are read, a reset ends it.
-func (m *machine) processor(a Accel, s *tender.Spec) {
-	const machine = "microvm,acpi=off,x-option-roms=off,isa-serial=on,pit=on,pic=on,rtc=off,auto-kernel-cmdline=on"
+// there, no BIOS options are read, a reset ends it. Only a guest that is not told
+// how fast its clocks go has a timer chip to measure them by.
+func (m *machine) processor(a Accel, s *tender.Spec, clocks string) {
+	machine := "microvm,acpi=off,x-option-roms=off,isa-serial=on,pic=off,rtc=off,auto-kernel-cmdline=on,pit="
+	if clocks == "" {
+		machine += "on"
+	} else {
+		machine += "off"
+		m.add("-append", clocks)
+	}
 	cpu, accel := "max", "tcg,tb-size=32"
 	if a == KVM {
 		cpu, accel = "host", "kvm"

@@ -161,6 +161,35 @@ func TestAnIdleGuestUsesNoCPU(t *testing.T) {
 	}
 }
 
+// TestClocks: a guest that was told how fast its clocks go, and one that has
+// measured them, sleep as long as they meant to and know the hour.
+func TestClocks(t *testing.T) {
+	path, err := exec.LookPath(qemu.Name)
+	if err != nil {
+		t.Skipf("needs %s", qemu.Name)
+	}
+	jail, err := os.MkdirTemp("/tmp", "metal-jail-")
+	check(t, err)
+	t.Cleanup(func() { os.Remove(jail) })
+	told, err := qemu.Find(t.Context(), jail)
+	check(t, err)
+	told.Accel = qemu.TCG
+	for name, td := range map[string]*qemu.Tender{"told": told, "measured": {Binary: path, Accel: qemu.TCG}} {
+		t.Run(name, func(t *testing.T) {
+			begun := time.Now()
+			stdout, stderr, exit := runOn(t, td, "clock", nil)
+			whole := time.Since(begun)
+			var slept, at int64
+			if _, err := fmt.Sscan(stdout, &slept, &at); err != nil || exit.Status != 0 {
+				t.Fatalf("%s%s%v: %v", stdout, stderr, exit, err)
+			}
+			if slept < int64(200*time.Millisecond) || slept > int64(whole) || at < begun.UnixMilli() || at > time.Now().UnixMilli() {
+				t.Errorf("slept %v of %v, and then it was %v of [%v, now]", time.Duration(slept), whole, at, begun.UnixMilli())
+			}
+		})
+	}
+}
+
 // TestOtherMachines boots on chipsets with ACPI and PCI, of which the tender
 // makes no use. Their exit status is all that comes back.
 func TestOtherMachines(t *testing.T) {

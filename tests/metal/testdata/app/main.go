@@ -43,10 +43,18 @@ var stories = map[string]func(){
 	"crash":    func() { debug.SetTraceback("crash"); second(nil) },
 	"stderr":   func() { fmt.Fprintln(os.Stderr, "to stderr"); fmt.Println("to stdout") },
 	"log":      func() { fmt.Println(string(make([]byte, 300000))) },
+	"clock":    clock,
 	"idle":     func() { fmt.Println("idle"); time.Sleep(time.Second); fmt.Println("done") },
 }
 
 func main() { stories[os.Args[1]]() }
+
+// clock tells how long a sleep was by the time stamp counter; a timer chip ends it.
+func clock() {
+	begun := time.Now()
+	time.Sleep(200 * time.Millisecond)
+	fmt.Println(int64(time.Since(begun)), time.Now().UnixMilli())
+}
 
 func term() {
 	c := make(chan os.Signal, 1)
