@@ -298,7 +298,9 @@ func (c *call) bindGroup(stage string) (any, error) {
 	list, err := cf.List[cf.GroupBinding](c.tx, cf.Query{Where: []cf.Cond{cf.Is("group_guid", g.GUID), cf.Is("stage", stage)}, Order: []cf.Order{{Key: "created_at"}}})
 	guids := []string{}
 	for _, b := range list {
-		guids = append(guids, b.SpaceGUID)
+		if s, err := cf.Get[cf.Space](c.tx, b.SpaceGUID); err == nil && c.may(s, look) {
+			guids = append(guids, s.GUID)
+		}
 	}
 	answer := toMany(guids)
 	answer["links"] = obj{"self": c.link("security_groups", g.GUID, "relationships", stage+"_spaces")}

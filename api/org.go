@@ -2,6 +2,7 @@ package api
 
 import (
 	"strings"
+	"unicode"
 
 	"github.com/dewpaas/dew/cf"
 )
@@ -105,7 +106,7 @@ func goodName(name string) error {
 		return unprocessable("Name is too long (maximum is 255 characters)")
 	}
 	for _, r := range name {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) { // some of above 0x7f too, which terminals obey
 			return unprocessable("Name must not contain control characters")
 		}
 	}

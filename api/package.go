@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -189,7 +190,7 @@ func (c *call) bits(pool []string) (sum string, err error) {
 		}
 		switch part.FormName() {
 		case "resources":
-			if wants, err = readResources(part); err != nil {
+			if err := eachResource(part, func(_ resource, w blob.Want) { wants = append(wants, w) }); err != nil {
 				return "", err
 			}
 			matched = true
@@ -263,22 +264,32 @@ func (r resource) want() (w blob.Want, err error) {
 	return w, nil
 }
 
-func readResources(r io.Reader) ([]blob.Want, error) {
-	var list []resource
-	if err := json.NewDecoder(io.LimitReader(r, 32*maxBody)).Decode(&list); err != nil {
-		return nil, unprocessable("Resources must be a JSON array of files")
+// eachResource reads an array of files one by one: "{}" a million times over is
+// a small body and would be a large list.
+func eachResource(r io.Reader, f func(resource, blob.Want)) error {
+	bad := unprocessable("Resources must be a JSON array of files")
+	d := json.NewDecoder(io.LimitReader(r, 32*maxBody))
+	if open, err := d.Token(); err != nil || open != json.Delim('[') {
+		return bad
 	}
-	if len(list) > maxFiles {
-		return nil, unprocessable("Resources are more than %d", maxFiles)
-	}
-	wants := make([]blob.Want, len(list))
-	for i, r := range list {
-		var err error
-		if wants[i], err = r.want(); err != nil {
-			return nil, err
+	for n := 0; d.More(); n++ {
+		var one resource
+		if n == maxFiles {
+			return unprocessable("Resources are more than %d", maxFiles)
 		}
+		if d.Decode(&one) != nil {
+			return bad
+		}
+		w, err := one.want()
+		if err != nil {
+			return err
+		}
+		f(one, w)
 	}
-	return wants, nil
+	if _, err := d.Token(); err != nil {
+		return bad
+	}
+	return nil
 }
 
 // maxPool bounds how many packages are searched for files.
@@ -310,7 +321,7 @@ func (c *call) pool() ([]string, error) {
 
 func (c *call) matchResources() (any, error) {
 	var b struct {
-		Resources []resource `json:"resources"`
+		Resources json.RawMessage `json:"resources"`
 	}
 	if err := c.read(&b); err != nil {
 		return nil, err
@@ -324,16 +335,15 @@ func (c *call) matchResources() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range b.Resources {
-		w, err := r.want()
-		if err != nil {
-			return nil, err
-		}
+	if len(b.Resources) == 0 || string(b.Resources) == "null" {
+		b.Resources = json.RawMessage("[]")
+	}
+	err = eachResource(bytes.NewReader(b.Resources), func(r resource, w blob.Want) {
 		if w.Size > 0 && c.blobs.Has(pool, w.File) {
 			matched = append(matched, r)
 		}
-	}
-	return obj{"resources": matched}, nil
+	})
+	return obj{"resources": matched}, err
 }
 
 func (c *call) uploadError(err error) error {

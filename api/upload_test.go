@@ -192,6 +192,8 @@ func TestResourceCache(t *testing.T) {
 	}{
 		"nothing": {"[]", nil, 422}, "no list": {"{}", nil, 422}, "a path that leaves": {"[" + resourceOf("../x", "package main", "0644") + "]", nil, 400},
 		"a path that is uploaded too": {"[" + resourceOf("a", "package main", "0644") + "]", zipOf(t, map[string]string{"a": "b"}), 400},
+		"a list cut off":              {"[" + resourceOf("a", "package main", "0644"), nil, 422},
+		"too many":                    {"[" + strings.Repeat(resourceOf("a", "package main", "0644")+",", maxFiles) + resourceOf("b", "package main", "0644") + "]", nil, 422},
 		"a mode that is none":         {"[" + resourceOf("a", "package main", "rwx") + "]", nil, 422},
 	} {
 		kind, body := form(t, c.resources, c.zipped)

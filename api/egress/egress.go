@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -15,34 +16,50 @@ import (
 type Guard struct {
 	Allow []netip.Prefix // wins over everything else
 	Deny  []netip.Prefix // networks of the platform itself
+
+	// Self are addresses of this machine, where more may listen than tenants are
+	// to know of. Its Gates, the ports of the router, they may reach as anybody.
+	Self  []netip.Prefix
+	Gates []uint16
 }
 
 // ErrRefused is an address that tenants may not make the platform talk to.
 var ErrRefused = errors.New("the platform does not connect to this address")
 
 // Check tells whether an address may be connected to.
-func (g Guard) Check(a netip.Addr) error {
-	a = a.Unmap()
+func (g Guard) Check(to netip.AddrPort) error {
+	a := to.Addr().Unmap()
 	for _, p := range g.Allow {
 		if p.Contains(a) {
 			return nil
 		}
 	}
 	bad := !a.IsValid() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a.Is4() && a.As4()[0] == 0 ||
-		a.Is6() && translated(a)
-	for _, p := range g.Deny {
-		bad = bad || p.Contains(a)
-	}
+		within(a, translated) || within(a, metadata) || within(a, g.Deny) ||
+		within(a, g.Self) && !slices.Contains(g.Gates, to.Port())
 	if bad {
 		return fmt.Errorf("%w: %s", ErrRefused, a)
 	}
 	return nil
 }
 
+func within(a netip.Addr, list []netip.Prefix) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
 // translated are IPv6 addresses that gateways turn into IPv4 ones (RFC 6052
-// section 2.1, RFC 3056), which could be any of those above.
-func translated(a netip.Addr) bool {
-	return netip.MustParsePrefix("64:ff9b::/96").Contains(a) || netip.MustParsePrefix("2002::/16").Contains(a)
+// section 2.1, RFC 8215, RFC 3056, RFC 4380), which could be any of those above.
+var translated = prefixes("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
+
+// metadata are addresses that are not link-local, under which clouds tell a
+// machine its secrets: of AWS and of Google over IPv6, of Alibaba, of Azure.
+var metadata = prefixes("fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32")
+
+func prefixes(list ...string) (all []netip.Prefix) {
+	for _, s := range list {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
 }
 
 // Dialer connects within the guard.
@@ -52,7 +69,7 @@ func (g Guard) Dialer(timeout time.Duration) *net.Dialer {
 		if err != nil {
 			return fmt.Errorf("%w: %s", ErrRefused, address)
 		}
-		return g.Check(at.Addr().WithZone(""))
+		return g.Check(netip.AddrPortFrom(at.Addr().WithZone(""), at.Port()))
 	}}
 }
 

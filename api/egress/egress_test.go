@@ -17,9 +17,21 @@ func TestCheck(t *testing.T) {
 		"93.184.216.34": true, "10.0.0.1": true, "2606:2800::1": true, "127.0.0.9": true,
 		"127.0.0.1": false, "::1": false, "::ffff:127.0.0.1": false, "169.254.169.254": false, "fe80::1": false, "0.0.0.0": false, "0.1.2.3": false, "::": false,
 		"224.0.0.1": false, "ff02::1": false, "10.1.2.3": false, "::ffff:10.1.2.3": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false,
+		"64:ff9b:1::7f00:1": false, "2001:0:7f00:1::": false, "fd00:ec2::254": false, "fd20:ce::254": false, "100.100.100.200": false, "168.63.129.16": false,
 	} {
-		if err := g.Check(netip.MustParseAddr(address)); (err == nil) != ok || err != nil && !errors.Is(err, ErrRefused) {
+		if err := g.Check(netip.AddrPortFrom(netip.MustParseAddr(address), 443)); (err == nil) != ok || err != nil && !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v, want allowed %v", address, err, ok)
+		}
+	}
+}
+
+// TestOwnMachine: what tenants make us connect to on our own machine is what
+// everybody reaches there.
+func TestOwnMachine(t *testing.T) {
+	g := Guard{Self: []netip.Prefix{netip.MustParsePrefix("203.0.113.7/32"), netip.MustParsePrefix("::1/128")}, Gates: []uint16{80, 443}}
+	for to, ok := range map[string]bool{"203.0.113.7:443": true, "203.0.113.7:22": false, "[::ffff:203.0.113.7]:22": false, "203.0.113.8:22": true, "[::1]:443": false} {
+		if err := g.Check(netip.MustParseAddrPort(to)); (err == nil) != ok {
+			t.Errorf("%s: %v, want allowed %v", to, err, ok)
 		}
 	}
 }

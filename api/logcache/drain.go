@@ -25,7 +25,10 @@ type Drain struct {
 }
 
 const (
-	drainQueue  = 1024 // lines
+	drainQueue  = 1024     // lines
+	drainBytes  = 1 << 20  // that wait for one drain
+	allBytes    = 64 << 20 // that wait for any
+	lineBytes   = 128      // of a line besides its text
 	drainDial   = 10 * time.Second
 	drainWrite  = 10 * time.Second
 	firstPause  = time.Second // after a failure; doubled up to longestPause
@@ -37,12 +40,15 @@ type drains struct {
 	mu    sync.RWMutex // guards byApp
 	byApp map[string][]*drain
 	lost  atomic.Uint64
+	held  atomic.Int64 // bytes in all queues
 }
 
 // drain is one forwarder: a queue and the goroutine that empties it.
 type drain struct {
 	Drain
 	queue  chan line
+	held   atomic.Int64 // bytes in the queue
+	all    *drains
 	lost   atomic.Uint64 // since it was last said
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -52,13 +58,32 @@ func (d *drains) pass(app string, l line) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, one := range d.byApp[app] {
-		select {
-		case one.queue <- l:
-		default:
+		if !one.offer(l) {
 			one.lost.Add(1)
 			d.lost.Add(1)
 		}
 	}
+}
+
+// offer queues a line if there is room: a drain that does not read must not cost
+// the platform's memory.
+func (d *drain) offer(l line) bool {
+	if d.hold(l, 1) {
+		select {
+		case d.queue <- l:
+			return true
+		default:
+		}
+	}
+	d.hold(l, -1)
+	return false
+}
+
+// hold counts a line in or out, and tells whether what is held is within bounds.
+func (d *drain) hold(l line, sign int64) bool {
+	n := sign * int64(lineBytes+len(l.text))
+	own, all := d.held.Add(n), d.all.held.Add(n)
+	return own <= drainBytes && all <= allBytes
 }
 
 // SetGuard sets where drains may connect to. Call it before SetDrains.
@@ -89,12 +114,13 @@ func (c *Cache) SetDrains(wanted []Drain) {
 	for _, d := range gone {
 		d.cancel()
 		<-d.ended
+		c.drains.held.Add(-d.held.Load())
 	}
 }
 
 func (c *Cache) startDrain(w Drain) *drain {
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &drain{Drain: w, queue: make(chan line, drainQueue), cancel: cancel, ended: make(chan struct{})}
+	d := &drain{Drain: w, queue: make(chan line, drainQueue), all: &c.drains, cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(d.ended)
 		c.forward(ctx, d)
@@ -222,6 +248,7 @@ func each(ctx context.Context, d *drain, broken <-chan error, send func([]byte) 
 		case err := <-broken:
 			return fmt.Errorf("the drain hung up: %w", err)
 		case l := <-d.queue:
+			d.hold(l, -1)
 			if n := d.lost.Swap(0); n > 0 {
 				gap := line{at: l.at, source: "LGR", instance: "0", text: fmt.Appendf(nil, "%d messages were dropped because the drain is slow", n)}
 				batch = appendFrame(batch, d.Drain, gap)
@@ -231,6 +258,7 @@ func each(ctx context.Context, d *drain, broken <-chan error, send func([]byte) 
 		for more := true; more && len(batch) < 64<<10; {
 			select {
 			case l := <-d.queue:
+				d.hold(l, -1)
 				batch = appendFrame(batch, d.Drain, l)
 			default:
 				more = false
@@ -254,6 +282,7 @@ func (c *Cache) post(u *url.URL) sender {
 			case <-ctx.Done():
 				return ctx.Err()
 			case l := <-d.queue:
+				d.hold(l, -1)
 				if err := postOne(ctx, client, u, d.Drain, l); err != nil {
 					return err
 				}

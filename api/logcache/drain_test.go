@@ -220,3 +220,29 @@ func TestMessageFieldsAreClean(t *testing.T) {
 		t.Errorf("got %q", m)
 	}
 }
+
+// TestADrainThatDoesNotReadCostsLittle: what waits for it is bounded in bytes,
+// and forgotten with it.
+func TestADrainThatDoesNotReadCostsLittle(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and reads nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := drainCache(t)
+	c.SetDrains([]Drain{{app, "h", "syslog://" + l.Addr().String()}})
+	long := strings.Repeat("x", maxLine)
+	for range 2 * drainQueue {
+		say(c, long)
+		if n := c.drains.held.Load(); n > drainBytes+maxLine+lineBytes {
+			t.Fatalf("%d bytes wait", n)
+		}
+	}
+	if c.Figures().Undelivered == 0 {
+		t.Error("nothing was dropped")
+	}
+	c.SetDrains(nil)
+	if n := c.drains.held.Load(); n != 0 {
+		t.Errorf("%d bytes are held for a drain that is gone", n)
+	}
+}

@@ -86,6 +86,19 @@ func (s *streetFlags) listen(public, domain string) (_ *street, err error) {
 	return t, err
 }
 
+// ports are those that clients reach.
+func (t *street) ports() (list []uint16) {
+	for _, l := range []net.Listener{t.plain, t.secure} {
+		if l == nil {
+			continue
+		}
+		if a, ok := l.Addr().(*net.TCPAddr); ok {
+			list = append(list, uint16(a.Port))
+		}
+	}
+	return list
+}
+
 func (t *street) publicURL(given, domain string) (string, error) {
 	if given != "" {
 		u, err := url.Parse(given)

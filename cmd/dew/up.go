@@ -144,7 +144,7 @@ func (f *platform) open(ctx context.Context) (err error) {
 		return err
 	}
 	runtime := &leader.Runtime{Store: f.plane.ledger, Sync: f.leader.Sync, Rewire: f.cell.Rewired, Usage: f.cell.Usage}
-	if err := f.plane.serve(ctx, f.console, runtime, egress.Guard{Deny: []netip.Prefix{u.Guests}}); err != nil {
+	if err := f.plane.serve(ctx, f.console, runtime, f.guard()); err != nil {
 		return err
 	}
 	if err := f.street.certify(f.console, u.Data, f.known, f.log); err != nil {
@@ -157,6 +157,17 @@ func (f *platform) open(ctx context.Context) (err error) {
 	}
 	f.onClose(f.socket.listener.Close)
 	return nil
+}
+
+// guard keeps what tenants make the API connect to from the guests, and from
+// what else listens on this machine.
+func (f *platform) guard() egress.Guard {
+	g := egress.Guard{Deny: []netip.Prefix{f.up.Guests}, Gates: f.street.ports()}
+	var err error
+	if g.Self, err = resolver.HostAddresses(); err != nil {
+		f.log.Warn("syslog drains and brokers of tenants may reach this machine", "err", err)
+	}
+	return g
 }
 
 // lock makes sure that one process uses the folder. The kernel gives it back
