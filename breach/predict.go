@@ -120,7 +120,11 @@ func reachesOf(s Subject) []Link {
 			}
 		}
 	}
-	for _, g := range s.groups() {
+	groups := s.groups()
+	if slices.ContainsFunc(groups, func(g cf.SecurityGroup) bool { return len(g.Rules) > 0 }) && len(s.Topology.Resolvers) > 0 {
+		list = append(list, Link{"names outside, at the resolver's upstreams", "dns", "", "a security group applies"})
+	}
+	for _, g := range groups {
 		for n, rule := range g.Rules {
 			list = append(list, Link{rule.Destination, rule.Protocol, rule.Ports, fmt.Sprintf("security group %s, rule %d", g.Name, n+1)})
 		}
@@ -208,8 +212,12 @@ func compact(list []Link) []Link {
 	return slices.Compact(list)
 }
 
-// Violations are what the report has and the expectation does not allow.
+// Violations are what the report has and the expectation does not allow, a line
+// each.
 func (r Report) Violations(allowed Report) (list []string) {
+	if allowed.Tender != "" && r.Tender != allowed.Tender {
+		list = append(list, fmt.Sprintf("tender %s, not %s", r.Tender, allowed.Tender))
+	}
 	for _, s := range r.Secrets {
 		if !slices.Contains(allowed.Secrets, s) {
 			list = append(list, fmt.Sprintf("secret %s from %s", s.Name, s.From))
@@ -221,13 +229,31 @@ func (r Report) Violations(allowed Report) (list []string) {
 	}{{"reaches", r.Reaches, allowed.Reaches}, {"is reached by", r.ReachedBy, allowed.ReachedBy}} {
 		for _, l := range way.has {
 			if !slices.ContainsFunc(way.wants, func(w Link) bool { w.Rule = l.Rule; return w == l }) {
-				list = append(list, fmt.Sprintf("%s %s, %s %s: %s", way.verb, l.Peer, l.Protocol, l.Ports, l.Rule))
+				list = append(list, fmt.Sprintf("%s %s: %s", way.verb, strings.TrimSpace(l.Peer+", "+l.Protocol+" "+l.Ports), l.Rule))
 			}
 		}
 	}
 	for _, c := range r.HostCalls {
 		if !slices.Contains(allowed.HostCalls, c) {
 			list = append(list, "host call "+c)
+		}
+	}
+	for _, p := range r.Persists {
+		if !slices.Contains(allowed.Persists, p) {
+			list = append(list, "persists: "+p)
+		}
+	}
+	return append(list, r.Limits.beyond(allowed.Limits)...)
+}
+
+// beyond are the limits that are wider than those expected, of which 0 is none.
+func (l Limits) beyond(wanted Limits) (list []string) {
+	for _, one := range []struct {
+		name      string
+		has, want float64
+	}{{"memory_bytes", float64(l.MemoryBytes), float64(wanted.MemoryBytes)}, {"cpus", l.CPUs, wanted.CPUs}, {"threads", float64(l.Threads), float64(wanted.Threads)}} {
+		if one.want != 0 && (one.has == 0 || one.has > one.want) {
+			list = append(list, fmt.Sprintf("limit %s %v, not %v (0: none)", one.name, one.has, one.want))
 		}
 	}
 	return list

@@ -45,7 +45,7 @@ func TestPredict(t *testing.T) {
 		t.Errorf("secrets %v", r.Secrets)
 	}
 	if want := []Link{{"203.0.113.9", "tcp", "5432", "security group database, rule 1"}, {"app stock", "tcp", "7000-7010", "network policy shop -> stock, tcp 7000-7010"},
-		{"the resolver", "udp", "53", "every instance reaches its resolver"}}; !slices.Equal(r.Reaches, want) {
+		{"names outside, at the resolver's upstreams", "dns", "", "a security group applies"}, {"the resolver", "udp", "53", "every instance reaches its resolver"}}; !slices.Equal(r.Reaches, want) {
 		t.Errorf("reaches %v", r.Reaches)
 	}
 	if want := []Link{{"app front", "tcp", "8080", "network policy front -> shop, tcp 8080"}, {"the cell and its router", "tcp", "8080", "route shop.example.com"}}; !slices.Equal(r.ReachedBy, want) {
@@ -75,7 +75,9 @@ func TestViolations(t *testing.T) {
 	}
 	less := r
 	less.Secrets, less.Reaches, less.HostCalls = r.Secrets[1:], r.Reaches[1:], r.HostCalls[1:]
-	want := []string{"secret API_KEY from environment", "reaches 203.0.113.9, tcp 5432: security group database, rule 1", "host call " + r.HostCalls[0]}
+	less.Limits, less.Tender = Limits{MemoryBytes: 32 << 20, CPUs: 1}, QEMU
+	want := []string{"tender process, not qemu", "secret API_KEY from environment", "reaches 203.0.113.9, tcp 5432: security group database, rule 1", "host call " + r.HostCalls[0],
+		"limit memory_bytes 6.7108864e+07, not 3.3554432e+07 (0: none)"}
 	if got := r.Violations(less); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}

@@ -169,6 +169,10 @@ func (c *Cell) Apps() map[string]string {
 	return c.wiring.known.names
 }
 
+// Tenders are the kinds of tender that it has, the one for who does not choose
+// first.
+func (c *Cell) Tenders() []string { return c.cfg.Tenders }
+
 // Wall is the firewall around them.
 func (c *Cell) Wall() *firewall.Wall { return c.wiring.wall }
 

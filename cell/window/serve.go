@@ -37,6 +37,7 @@ type Host interface {
 	Topology() cf.Topology
 	Apps() map[string]string
 	Network() *vnet.Network
+	Tenders() []string
 	Lend(ctx context.Context, wishes []cell.Wish, policies []cf.NetworkPolicy) (places []cell.Place, giveBack func(), err error)
 }
 
@@ -63,6 +64,7 @@ type answer struct {
 type View struct {
 	Topology cf.Topology       // in force
 	Apps     map[string]string // names of all apps of the ledger by GUID
+	Tenders  []string          // kinds of tender that it has, the one for who does not choose first
 }
 
 // Listen opens the socket of a cell's folder. One that is there is left over:
@@ -182,7 +184,7 @@ func show(c *net.UnixConn, h Host) {
 		return
 	}
 	defer f.Close()
-	write(c, answer{View: View{h.Topology(), h.Apps()}}, []*os.File{f})
+	write(c, answer{View: View{h.Topology(), h.Apps(), h.Tenders()}}, []*os.File{f})
 }
 
 // lend gives places until the other end is closed.

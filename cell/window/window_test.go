@@ -31,6 +31,7 @@ func (h *host) Topology() cf.Topology {
 		Endpoints: []cf.Endpoint{{GUID: "i", AppName: "hello", Addr: netip.MustParseAddr("10.255.0.2"), MAC: [6]byte{2, 0xde, 1}}}}
 }
 func (h *host) Apps() map[string]string { return map[string]string{"guid": "hello"} }
+func (h *host) Tenders() []string       { return []string{"process"} }
 func (h *host) Network() *vnet.Network  { return h.network }
 
 func (h *host) Lend(_ context.Context, wishes []cell.Wish, _ []cf.NetworkPolicy) (places []cell.Place, giveBack func(), err error) {
@@ -94,7 +95,7 @@ func TestLook(t *testing.T) {
 	}
 	defer n.Close()
 	e := v.Topology.Endpoints[0]
-	if want := h.Topology().Endpoints[0]; e.Addr != want.Addr || e.MAC != want.MAC || v.Topology.Gateway != vnet.Gateway || v.Apps["guid"] != "hello" {
+	if want := h.Topology().Endpoints[0]; e.Addr != want.Addr || e.MAC != want.MAC || v.Topology.Gateway != vnet.Gateway || v.Apps["guid"] != "hello" || len(v.Tenders) != 1 {
 		t.Errorf("%+v", v)
 	}
 	theirs, ours := inode(t, h.network), inode(t, n)

@@ -18,17 +18,25 @@ import (
 
 // breachCmd is `dew breach`.
 type breachCmd struct {
-	Droplet string   `arg:"" optional:"" help:"Droplet to report on: a file, or a folder with an OCI image layout." type:"path"`
-	Tender  string   `enum:"process,qemu" default:"process" help:"Kind of tender that the report is for: ${enum}."`
+	Subject string   `arg:"" optional:"" placeholder:"APP|DROPLET" help:"App of the targeted space that runs on this machine's cell; or a droplet that would run alone: a file, or a folder with an OCI image layout."`
+	Tender  string   `enum:"process,qemu" default:"process" help:"Kind of tender that the report on a droplet is for: ${enum}."`
 	Env     []string `short:"e" placeholder:"K=V" sep:"none" help:"An environment variable that the droplet would get."`
-	Memory  size     `short:"m" default:"256M" help:"Limit of memory, with K, M or G."`
-	CPUs    float64  `name:"cpus" help:"Limit of CPUs."`
+	Memory  size     `short:"m" default:"256M" help:"The droplet's limit of memory, with K, M or G."`
+	CPUs    float64  `name:"cpus" help:"The droplet's limit of CPUs."`
+	Process string   `default:"web" help:"Process type of the app."`
 	Expect  string   `help:"Fail when the report has more than this one, JSON as --json prints it." type:"existingfile"`
 
 	Suite  bool     `help:"Make every attack of the catalogue against throw-away guests, with its guard and without."`
 	Attack []string `placeholder:"NAME" help:"Make only these attacks."`
 	List   bool     `help:"List the attacks and the guards that stop them; make none."`
 	JSON   bool     `name:"json" help:"Print JSON."`
+	cellFlag
+}
+
+func (breachCmd) Help() string {
+	return `Of an app or a droplet it tells what an attacker gets who owns it: secrets by name, what it reaches and what reaches it, host calls, files, what persists, limits.
+
+Exit status: 0 all is as predicted and no more than --expect allows, 1 it is not, or something failed.`
 }
 
 // Run reports on a droplet, lists attacks or makes them. It fails when one was not stopped, or was not
@@ -40,10 +48,10 @@ func (b *breachCmd) Run(ctx context.Context, c *console) error {
 		return err
 	case b.List:
 		return b.list(c, attacks)
-	case b.Droplet != "":
-		return b.report(c)
+	case b.Subject != "":
+		return b.report(ctx, c)
 	case !b.Suite && len(b.Attack) == 0:
-		return withHint(fmt.Errorf("breach: nothing to do"), "`dew breach DROPLET` reports, `dew breach --suite` makes every attack, `dew breach --list` tells them")
+		return withHint(fmt.Errorf("breach: nothing to do"), "`dew breach APP` or `dew breach DROPLET` reports, `dew breach --suite` makes every attack, `dew breach --list` tells them")
 	}
 	return b.suite(ctx, c, attacks)
 }
@@ -154,23 +162,13 @@ func verdictLine(r breach.Result) string {
 	return line
 }
 
-// report tells what an attacker gets who owns the droplet.
-func (b *breachCmd) report(c *console) error {
-	d, err := droplet.Open(b.Droplet)
+// report tells what an attacker gets who owns the subject.
+func (b *breachCmd) report(ctx context.Context, c *console) error {
+	subject, err := b.subject(ctx, c)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	files, err := verified(d)
-	if err != nil {
-		return err
-	}
-	env := map[string]string{}
-	for _, kv := range b.Env {
-		key, value, _ := strings.Cut(kv, "=")
-		env[key] = value
-	}
-	r := breach.Predict(breach.Alone(filepath.Base(b.Droplet), breach.Kind(b.Tender), env, len(files), tender.Limits{Memory: uint64(b.Memory), CPUs: b.CPUs}))
+	r := breach.Predict(subject)
 	if b.JSON {
 		err = c.json(r)
 	} else {
@@ -182,6 +180,38 @@ func (b *breachCmd) report(c *console) error {
 	return expected(b.Expect, r)
 }
 
+// subject is an app, or a droplet where the name is that of one's file.
+func (b *breachCmd) subject(ctx context.Context, c *console) (breach.Subject, error) {
+	if info, err := os.Stat(b.Subject); err == nil && (!info.IsDir() || isLayout(b.Subject)) {
+		return b.droplet()
+	}
+	s, err := b.look(ctx, c)
+	if err != nil {
+		return breach.Subject{}, err
+	}
+	defer s.close()
+	return s.subject(ctx, b.Subject, b.Process)
+}
+
+// droplet is one that runs alone.
+func (b *breachCmd) droplet() (breach.Subject, error) {
+	d, err := droplet.Open(b.Subject)
+	if err != nil {
+		return breach.Subject{}, err
+	}
+	defer d.Close()
+	files, err := verified(d)
+	if err != nil {
+		return breach.Subject{}, err
+	}
+	env := map[string]string{}
+	for _, kv := range b.Env {
+		key, value, _ := strings.Cut(kv, "=")
+		env[key] = value
+	}
+	return breach.Alone(filepath.Base(b.Subject), breach.Kind(b.Tender), env, len(files), tender.Limits{Memory: uint64(b.Memory), CPUs: b.CPUs}), nil
+}
+
 // expected compares a report with the file of what is allowed.
 func expected(path string, r breach.Report) error {
 	text, err := os.ReadFile(path)
@@ -190,10 +220,10 @@ func expected(path string, r breach.Report) error {
 	}
 	var allowed breach.Report
 	if err := json.Unmarshal(text, &allowed); err != nil {
-		return withHint(fmt.Errorf("%s is no report: %w", path, err), "`dew breach --json` prints one")
+		return withHint(fmt.Errorf("%s is no report: %w", path, err), "`dew breach APP --json` prints one")
 	}
 	if more := r.Violations(allowed); len(more) > 0 {
-		return fmt.Errorf("an attacker gets more than %s allows: %s", path, strings.Join(more, "; "))
+		return fmt.Errorf("an attacker gets more than %s allows:\n%s", path, strings.Join(more, "\n"))
 	}
 	return nil
 }
@@ -212,7 +242,7 @@ func describeBreach(w io.Writer, r breach.Report) error {
 	}{{"reaches", r.Reaches}, {"is reached by", r.ReachedBy}} {
 		fmt.Fprintf(&b, "  %s (%d):\n", way.title, len(way.links))
 		for _, l := range way.links {
-			fmt.Fprintf(&b, "    %s %s %s: %s\n", l.Peer, l.Protocol, l.Ports, l.Rule)
+			fmt.Fprintf(&b, "    %s: %s\n", printable(strings.TrimSpace(l.Peer+", "+l.Protocol+" "+l.Ports)), printable(l.Rule))
 		}
 	}
 	fmt.Fprintf(&b, "  host calls (%d): %s\n", len(r.HostCalls), strings.Join(r.HostCalls, " "))

@@ -55,7 +55,7 @@ func TestBreachLists(t *testing.T) {
 	if status, _, errs := breached(t, "--attack", "nonsense"); status != 1 || !strings.Contains(errs, "dew: hint: `dew breach --list`") {
 		t.Errorf("%d: %s", status, errs)
 	}
-	if status, _, errs := breached(t); status != 1 || !strings.Contains(errs, "dew: hint: `dew breach DROPLET` reports") {
+	if status, _, errs := breached(t); status != 1 || !strings.Contains(errs, "dew: hint: `dew breach APP` or `dew breach DROPLET` reports") {
 		t.Errorf("%d: %s", status, errs)
 	}
 }

@@ -31,18 +31,12 @@ func (e *envCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	var answer struct {
-		Variables   map[string]string          `json:"environment_variables"`
-		Running     map[string]string          `json:"running_env_json"`
-		Staging     map[string]string          `json:"staging_env_json"`
-		System      map[string]json.RawMessage `json:"system_env_json"`
-		Application map[string]json.RawMessage `json:"application_env_json"`
-	}
-	if err := s.Do(ctx, http.MethodGet, "/v3/apps/"+app.GUID+"/env", nil, &answer); err != nil {
+	answer, err := s.environment(ctx, app.GUID)
+	if err != nil {
 		return err
 	}
 	if e.JSON {
-		return s.json(environment(answer))
+		return s.json(answer)
 	}
 	s.tellVariables("set for this app", answer.Variables)
 	s.tellVariables("set for all running apps", answer.Running)
@@ -53,6 +47,19 @@ func (e *envCmd) Run(ctx context.Context, c *console) error {
 		}
 	}
 	return nil
+}
+
+// environment asks for what an app is told.
+func (s *session) environment(ctx context.Context, app string) (environment, error) {
+	var answer struct {
+		Variables   map[string]string          `json:"environment_variables"`
+		Running     map[string]string          `json:"running_env_json"`
+		Staging     map[string]string          `json:"staging_env_json"`
+		System      map[string]json.RawMessage `json:"system_env_json"`
+		Application map[string]json.RawMessage `json:"application_env_json"`
+	}
+	err := s.Do(ctx, http.MethodGet, "/v3/apps/"+app+"/env", nil, &answer)
+	return environment(answer), err
 }
 
 func (s *session) tellVariables(title string, vars map[string]string) {

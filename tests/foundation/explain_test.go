@@ -54,6 +54,26 @@ func TestExplain(t *testing.T) {
 		t.Errorf("%v: %+v", err, drawn)
 	}
 	s.captures()
+	s.reports()
+}
+
+// reports tells what an attacker would get, and that it is more than before.
+func (s *site) reports() {
+	s.Helper()
+	s.must("set-env", "front", "API_KEY=hunter2")
+	allowed := filepath.Join(s.TempDir(), "allowed.json")
+	text := s.must("breach", "front", "--json")
+	if strings.Contains(text, "hunter2") || !strings.Contains(text, `"name": "API_KEY"`) || !strings.Contains(text, "app back") {
+		s.Error(text)
+	}
+	if err := os.WriteFile(allowed, []byte(text), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	s.must("breach", "front", "--expect", allowed)
+	s.must("set-env", "front", "MORE=1")
+	if status, out := s.status("breach", "front", "--expect", allowed); status != 1 || !strings.Contains(out, "\n   secret MORE from environment") {
+		s.Errorf("%d: %s", status, out)
+	}
 }
 
 // captures records a request to an app from outside.
