@@ -147,8 +147,9 @@ func (w *world) insert(app string) {
 	g := w.guids
 	build := &cf.Build{AppGUID: app, SpaceGUID: w.space, PackageGUID: g["packages"], State: "STAGED"}
 	droplet := &cf.Droplet{AppGUID: app, SpaceGUID: w.space, PackageGUID: g["packages"], State: "STAGED", Checksum: strings.Repeat("0", 64), ProcessTypes: map[string]string{"web": "./app"}}
+	crash := &cf.Crash{AppGUID: app, Type: "web", Reason: cf.CrashPanic, Console: "panic: x"}
 	broker := &cf.ServiceBroker{Name: "sb", URL: "http://192.0.2.1", Username: "u", Password: "p", SpaceGUID: w.space}
-	records := map[string]cf.Record{"builds": build, "droplets": droplet, "service_brokers": broker}
+	records := map[string]cf.Record{"builds": build, "droplets": droplet, "crashes": crash, "service_brokers": broker}
 	err := w.store.Update(context.Background(), func(tx cf.Tx) error {
 		for noun, r := range records {
 			if err := tx.Insert(r); err != nil {

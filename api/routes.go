@@ -13,6 +13,7 @@ func (s *Server) routes(t table) {
 	s.buildRoutes(t)
 	s.dropletRoutes(t)
 	s.revisionRoutes(t)
+	s.crashRoutes(t)
 	s.deploymentRoutes(t)
 	s.taskRoutes(t)
 	s.manifestRoutes(t)

@@ -54,6 +54,7 @@ func (s *Server) sweep(ctx context.Context) error {
 	for _, f := range []func(tx cf.Tx) error{
 		func(tx cf.Tx) error { return drop[cf.Job](tx, before(keepJobs), cf.Is("state", "COMPLETE", "FAILED")) },
 		func(tx cf.Tx) error { return drop[cf.AuditEvent](tx, before(keepEvents)) },
+		func(tx cf.Tx) error { return drop[cf.Crash](tx, before(keepEvents)) },
 		func(tx cf.Tx) error {
 			return drop[cf.Task](tx, before(keepTasks), cf.Is("state", cf.TaskSucceeded, cf.TaskFailed))
 		},

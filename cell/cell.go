@@ -282,7 +282,7 @@ func (c *Cell) adopt(ctx context.Context) error {
 			continue
 		}
 		i := newInstance(c, l)
-		i.guest = g
+		i.guest, i.steps = g, l.Boot
 		i.adopted = c.rows[l.Placement.GUID]
 		c.instances[l.Placement.GUID] = i
 		c.wiring.local[l.Placement.GUID] = l
@@ -448,7 +448,7 @@ func (c *Cell) begin(ctx context.Context, p *cf.Placement, all *sync.WaitGroup) 
 func (c *Cell) say(p *cf.Placement, r *cf.Report) {
 	r.GUID, r.CellID, r.AppGUID, r.Since = p.GUID, c.cfg.ID, p.AppGUID, time.Now().UTC()
 	c.rows[p.GUID] = r
-	c.reports.put(r, nil)
+	c.reports.put(r, nil, nil)
 }
 
 func (c *Cell) forget(guid string) {

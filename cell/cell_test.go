@@ -30,6 +30,10 @@ import (
 	"github.com/dewpaas/dew/tender/process"
 )
 
+// testCell is this run's own: a cell ends the guests on its host that have its name
+// and that its keeper does not know.
+var testCell = fmt.Sprintf("cell-test-%d", os.Getpid())
+
 // TestMain is also the keeper.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "keep" {
@@ -178,7 +182,7 @@ func (l *lines) text() string {
 // open starts a cell on the house.
 func (h *house) open(change ...func(*Config)) {
 	h.Helper()
-	cfg := Config{ID: "cell-test", Zone: "z1", MemoryMB: 4096, DiskMB: 4096, Store: h.store, Droplets: h.parts, Logs: &h.lines,
+	cfg := Config{ID: testCell, Zone: "z1", MemoryMB: 4096, DiskMB: 4096, Store: h.store, Droplets: h.parts, Logs: &h.lines,
 		Log: slog.New(slog.NewTextHandler(h.Output(), nil)), Guests: netip.MustParsePrefix("10.255.0.0/16"), Beat: 50 * time.Millisecond, Grace: 10 * time.Second,
 		Keeper: func(ctx context.Context) (*keeper.Client, error) { return keeper.Open(ctx, h.folder, h.keeperCommand) }}
 	for _, f := range change {
@@ -241,7 +245,7 @@ func (h *house) clear() {
 
 // placement is one of an app's instances.
 func (h *house) placement(app, command string) *cf.Placement {
-	return &cf.Placement{Meta: cf.Meta{GUID: cf.NewGUID()}, ProcessGUID: "p-" + app, Version: "1", AppGUID: app, SpaceGUID: "space", Type: "web", MemoryMB: 64, DiskMB: 64, CellID: "cell-test",
+	return &cf.Placement{Meta: cf.Meta{GUID: cf.NewGUID()}, ProcessGUID: "p-" + app, Version: "1", AppGUID: app, SpaceGUID: "space", Type: "web", MemoryMB: 64, DiskMB: 64, CellID: testCell,
 		Launch: &cf.Launch{DropletSHA256: h.digest, Command: command, MemoryMB: 64, DiskMB: 64, LogRate: -1, Env: map[string]string{"MINE": "yes", "VCAP_APPLICATION": `{"name":"x"}`},
 			Health: cf.HealthCheck{Type: "port"}, Readiness: cf.HealthCheck{Type: "process"}}}
 }
@@ -345,7 +349,7 @@ func TestInstanceFromStartToEnd(t *testing.T) {
 	h.open()
 	p := h.place(h.placement("app", "./app graceful"))
 	r := h.untilState(p, cf.InstanceRunning)
-	if !r.Routable || r.CellID != "cell-test" || r.AppGUID != "app" {
+	if !r.Routable || r.CellID != testCell || r.AppGUID != "app" {
 		t.Errorf("%+v", r)
 	}
 	env := strings.Split(h.get(r, "/env"), "\n")
@@ -367,8 +371,8 @@ func TestInstanceFromStartToEnd(t *testing.T) {
 		t.Errorf("%d guests are kept", n)
 	}
 	at := 0
-	for _, line := range []string{"[CELL/0] OUT Cell cell-test creating container for instance " + p.GUID, "[CELL/0] OUT Cell cell-test successfully created container", "[CELL/0] OUT Container became healthy", "[CELL/0] OUT Cell cell-test stopping instance", "[APP/PROC/WEB/0] OUT asked to end\n", "[APP/PROC/WEB/0] OUT Exit status 0\n",
-		"[CELL/0] OUT Cell cell-test successfully destroyed"} {
+	for _, line := range []string{"[CELL/0] OUT Cell " + testCell + " creating container for instance " + p.GUID, "[CELL/0] OUT Cell " + testCell + " successfully created container", "[CELL/0] OUT Container became healthy", "[CELL/0] OUT Cell " + testCell + " stopping instance", "[APP/PROC/WEB/0] OUT asked to end\n", "[APP/PROC/WEB/0] OUT Exit status 0\n",
+		"[CELL/0] OUT Cell " + testCell + " successfully destroyed"} {
 		n := strings.Index(h.lines.text()[at:], line)
 		if n < 0 {
 			t.Errorf("no line %q behind the others in\n%s", line, h.lines.text())
@@ -392,6 +396,11 @@ func TestWaysToEnd(t *testing.T) {
 		{"./app exit 3", nil, 3, "APP/PROC/WEB: Exited with status 3"},
 		{"./app exit 0", func(p *cf.Placement) { p.TaskGUID, p.ProcessGUID, p.Type = "t", "", "job" }, 0, "APP/TASK/job: Exited with status 0"},
 		{"./app hog", nil, 137, "APP/PROC/WEB: Exited with status 137 (out of memory)"},
+		{"./app panic", nil, 2, "APP/PROC/WEB: Exited with status 2 (panic: all is lost)"},
+		{"./app nil", nil, 2, "APP/PROC/WEB: Exited with status 2 (panic: runtime error: invalid memory address or nil pointer dereference)"},
+		{"./app deadlock", nil, 2, "APP/PROC/WEB: Exited with status 2 (fatal error: all goroutines are asleep - deadlock!)"},
+		{"./app exec", nil, 1, "APP/PROC/WEB: Exited with status 1"},
+		{"./app wall", nil, 159, "APP/PROC/WEB: Exited with status 159 (made the forbidden system call socket (41))"},
 		{"./app silent", func(p *cf.Placement) { p.Launch.Health.Timeout = 1 }, 137, "Instance never healthy after 1s: Failed to make TCP connection to 10.255."},
 		{"./app serve", func(p *cf.Placement) {
 			p.Launch.Health = cf.HealthCheck{Type: "http", Endpoint: "/nothing", Timeout: 5} // time for a busy machine to answer
@@ -459,7 +468,7 @@ func TestCellIsReplaced(t *testing.T) {
 
 	later := h.place(h.placement("later", "./app"))
 	h.update(func(tx cf.Tx) error { return tx.Delete(goes) })
-	h.open(func(c *Config) { c.ID = "cell-test" })
+	h.open()
 	h.untilState(later, cf.InstanceRunning)
 	h.until("what is not wanted is gone", func() bool { return h.report(goes.GUID) == nil && h.kept() == 3 })
 	if now := h.untilState(stays, cf.InstanceRunning); now.Address != r.Address || !now.Routable {

@@ -22,6 +22,8 @@ type label struct {
 	Placement cf.Placement // without the environment
 	Addr      netip.Addr
 	Started   time.Time
+	Tender    string    // its kind
+	Boot      []cf.Step // until the guest was started
 }
 
 // instance is one placement from its start to its end. Its life is one
@@ -32,6 +34,8 @@ type instance struct {
 	guest   *keeper.Guest // set before live reads it, by create or adopt
 	adopted *cf.Report    // what was last said of it by an earlier cell
 	out     *output
+	console tender.Console
+	steps   []cf.Step // of its boot, those that the cell itself sees
 	readers sync.WaitGroup
 
 	stop     chan struct{} // closed when it should end
@@ -53,7 +57,7 @@ func newInstance(c *Cell, l label) *instance {
 	if p.Launch != nil {
 		rate = p.Launch.LogRate
 	}
-	i.out = &output{logs: c.cfg.Logs, rate: rate, clock: time.Now, line: cf.LogLine{AppGUID: p.AppGUID, Source: source(p), Instance: strconv.Itoa(p.Index)}}
+	i.out = &output{logs: c.cfg.Logs, kept: &i.console, rate: rate, clock: time.Now, line: cf.LogLine{AppGUID: p.AppGUID, Source: source(p), Instance: strconv.Itoa(p.Index)}}
 	return i
 }
 
@@ -95,7 +99,11 @@ func (i *instance) tell(isErr bool, format string, args ...any) {
 }
 
 // report says in the ledger how the instance is.
-func (i *instance) report(r cf.Report, written func()) {
+func (i *instance) report(r cf.Report) { i.last(r, nil, func() {}) }
+
+// last does so for the last time, with what is to be kept of a crash, if it was
+// one, then calls written.
+func (i *instance) last(r cf.Report, crash *cf.Crash, written func()) {
 	r.GUID, r.CellID, r.AppGUID = i.label.Placement.GUID, i.c.cfg.ID, i.label.Placement.AppGUID
 	if r.Since.IsZero() {
 		r.Since = time.Now().UTC()
@@ -110,7 +118,7 @@ func (i *instance) report(r cf.Report, written func()) {
 	if changed {
 		i.c.wiring.hint(false) // names lead to what is ready
 	}
-	i.c.reports.put(&r, written)
+	i.c.reports.put(&r, crash, written)
 }
 
 // live is the life of an instance. When ctx ends first, the guest lives on.
@@ -121,7 +129,7 @@ func (i *instance) live(ctx context.Context) {
 				return // the next cell finds the placement and begins again
 			}
 			i.tell(true, "Failed to create container: %v", err)
-			i.finish(ending{status: 255, text: "failed to start: " + err.Error()})
+			i.finish(ending{status: 255, text: "failed to start: " + err.Error(), reason: cf.CrashNotStarted})
 			return
 		}
 	}
@@ -130,7 +138,7 @@ func (i *instance) live(ctx context.Context) {
 	i.mu.Unlock()
 	i.readers.Go(func() { i.out.read(io.MultiReader(bytes.NewReader(i.guest.Backlog[0]), i.guest.Stdout), false) })
 	i.readers.Go(func() { i.out.read(io.MultiReader(bytes.NewReader(i.guest.Backlog[1]), i.guest.Stderr), true) })
-	end, ok := i.attend(ctx)
+	exit, problem, ok := i.attend(ctx)
 	if !ok {
 		i.letGo()
 		return
@@ -141,18 +149,14 @@ func (i *instance) live(ctx context.Context) {
 	i.readers.Wait() // its last words come before the word about its end
 	i.guest.Stdout.Close()
 	i.guest.Stderr.Close()
+	end := i.describe(exit, problem)
 	i.epilogue(end)
 	i.finish(end)
 }
 
-// ending is how an instance ended, in the words of the ledger.
-type ending struct {
-	status int
-	text   string
-}
-
-// attend watches over a guest until it ends. ok is false when ctx ended first.
-func (i *instance) attend(ctx context.Context) (end ending, ok bool) {
+// attend watches over a guest until it ends. problem is what it had to end for;
+// ok is false when ctx ended first.
+func (i *instance) attend(ctx context.Context) (exit tender.Exit, problem string, ok bool) {
 	over := make(chan tender.Exit, 1)
 	waiting, forget := context.WithCancel(ctx)
 	defer forget()
@@ -165,6 +169,8 @@ func (i *instance) attend(ctx context.Context) (end ending, ok bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		news := i.guest.Link().Changed() // before hear: nothing is missed
+		w.hear()
 		var alarm <-chan time.Time
 		if at, ever := w.due(); ever {
 			timer.Reset(time.Until(at))
@@ -172,19 +178,21 @@ func (i *instance) attend(ctx context.Context) (end ending, ok bool) {
 		}
 		select {
 		case <-ctx.Done():
-			return ending{}, false
+			return tender.Exit{}, "", false
 		case e := <-over:
-			return i.describe(e), true
+			return e, "", true
 		case <-i.stop:
 			e, ok := i.end(ctx, over, true)
-			return i.describe(e), ok
-		case <-w.news():
-			w.nextHealth = time.Now()
+			return e, "", ok
+		case <-news:
+			if !w.healthy { // perhaps it listens, which is the moment to look
+				w.nextHealth = time.Now()
+			}
 		case <-alarm:
 			if problem := w.look(ctx); problem != "" && ctx.Err() == nil {
 				i.tell(true, "%s", problem)
 				e, ok := i.end(ctx, over, false)
-				return ending{i.describe(e).status, problem}, ok
+				return e, problem, ok
 			}
 		}
 	}
@@ -227,29 +235,6 @@ func (i *instance) end(ctx context.Context, over <-chan tender.Exit, politely bo
 	}
 }
 
-// describe puts an exit in the words of Cloud Foundry.
-func (i *instance) describe(e tender.Exit) ending {
-	end := ending{status: e.Code()}
-	end.text = fmt.Sprintf("%s: Exited with status %d", i.out.line.Source, end.status)
-	switch e.Reason {
-	case tender.OutOfMemory:
-		end.text += " (out of memory)"
-	case tender.Forbidden, tender.Crashed:
-		end.text += " (" + e.String() + ")"
-	case tender.HostFailed:
-		end.text = "The host failed: " + e.Detail
-	}
-	return end
-}
-
-// epilogue tells the app's log how it ended.
-func (i *instance) epilogue(end ending) {
-	l := i.out.line
-	l.Time, l.Text = time.Now(), fmt.Appendf(nil, "Exit status %d", end.status)
-	i.c.cfg.Logs.Log(l)
-	i.tell(false, "Cell %s destroying container for instance %s", i.c.cfg.ID, i.label.Placement.GUID)
-}
-
 // finish gives back what the instance had and says that it ended. Its keeper
 // forgets it only when that is in the ledger.
 func (i *instance) finish(end ending) {
@@ -279,5 +264,5 @@ func (i *instance) finish(end ending) {
 		i.c.reports.withdraw(p.GUID, written) // the next cell begins it anew
 		return
 	}
-	i.report(cf.Report{State: cf.InstanceEnded, Status: end.status, Details: end.text}, written)
+	i.last(cf.Report{State: cf.InstanceEnded, Status: end.status, Details: end.text}, i.crash(end), written)
 }

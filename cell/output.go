@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/tender"
 )
 
 // maxLine is where longer lines are cut in two, in bytes, as Diego does.
@@ -17,6 +18,7 @@ const maxLine = 61440
 // output turns what a guest writes into log lines.
 type output struct {
 	logs  cf.Logs
+	kept  *tender.Console
 	line  cf.LogLine // of which time, Err and text change
 	rate  int64      // bytes a second; negative: no limit
 	clock func() time.Time
@@ -36,6 +38,9 @@ func (o *output) read(r io.Reader, isErr bool) {
 		text, err := b.ReadSlice('\n')
 		if n := len(text); n > 0 && text[n-1] == '\n' {
 			text = text[:n-1]
+		}
+		if err == nil || len(text) > 0 {
+			o.kept.Line(text)
 		}
 		if len(text) > 0 {
 			o.log(text, isErr)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/tender"
 )
 
 // listing keeps the texts that were logged.
@@ -36,7 +37,7 @@ func TestOutputCutsLines(t *testing.T) {
 		long + long + "z":   {long, long, "z"},
 	} {
 		var got listing
-		o := &output{logs: &got, rate: -1, clock: time.Now}
+		o := &output{logs: &got, kept: new(tender.Console), rate: -1, clock: time.Now}
 		o.read(iotest.OneByteReader(strings.NewReader(text)), false)
 		if fmt.Sprintf("%q", []string(got)) != fmt.Sprintf("%q", want) {
 			t.Errorf("%.40q of %d bytes: %d lines, want %d", text, len(text), len(got), len(want))
@@ -51,7 +52,7 @@ func FuzzOutput(f *testing.F) {
 	f.Add(strings.Repeat("x", maxLine+1)+"\n", uint64(2))
 	f.Fuzz(func(t *testing.T, text string, seed uint64) {
 		var got listing
-		o := &output{logs: &got, rate: -1, clock: time.Now}
+		o := &output{logs: &got, kept: new(tender.Console), rate: -1, clock: time.Now}
 		r := rand.New(rand.NewPCG(seed, 0))
 		o.read(&pieces{text, r}, false)
 		if all := strings.Join(got, ""); all != strings.ReplaceAll(text, "\n", "") {
@@ -83,7 +84,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 func TestOutputKeepsToItsRate(t *testing.T) {
 	var got listing
 	now := time.Unix(100, 0)
-	o := &output{logs: &got, rate: 10, clock: func() time.Time { return now }}
+	o := &output{logs: &got, kept: new(tender.Console), rate: 10, clock: func() time.Time { return now }}
 	say := func(text string) { o.read(strings.NewReader(text), false) }
 	say("12345\n12345\nx\ny\n")
 	now = now.Add(time.Second)

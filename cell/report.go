@@ -23,17 +23,18 @@ type reporter struct {
 // saying is one report to write, or, without one, to take away.
 type saying struct {
 	report  *cf.Report
-	written func() // nil: nobody waits
+	crash   *cf.Crash // to be kept with it; nil: none
+	written func()    // nil: nobody waits
 }
 
 func newReporter(c *Cell) *reporter {
 	return &reporter{c: c, wake: make(chan struct{}, 1), pending: map[string]saying{}, alive: true}
 }
 
-// put writes a report soon, then calls written. A report that is put before the
+// put writes a report soon, and what is kept of a crash, then calls written. A report that is put before the
 // last one was written takes its place.
-func (r *reporter) put(report *cf.Report, written func()) {
-	r.add(report.GUID, saying{report, written})
+func (r *reporter) put(report *cf.Report, crash *cf.Crash, written func()) {
+	r.add(report.GUID, saying{report, crash, written})
 }
 
 // remove takes a report away.
@@ -110,6 +111,9 @@ func (r *reporter) write(ctx context.Context) error {
 		}
 		for guid, s := range batch {
 			if err := s.save(tx, guid); err != nil {
+				return err
+			}
+			if err := keepCrash(tx, s.crash); err != nil {
 				return err
 			}
 		}

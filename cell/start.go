@@ -41,19 +41,24 @@ func (i *instance) create(ctx context.Context) error {
 		return err
 	}
 	i.label.Addr, i.label.Started = addr, time.Now()
+	i.step("cell")
 	if err := i.boot(ctx); err != nil {
 		i.c.wiring.dismiss(p.GUID)
 		i.c.pool.free(addr)
 		return err
 	}
 	i.tell(false, "Cell %s successfully created container for instance %s", i.c.cfg.ID, p.GUID)
-	i.report(cf.Report{State: cf.InstanceStarting}, nil)
+	i.report(cf.Report{State: cf.InstanceStarting})
 	return nil
 }
 
 // boot opens all that the guest gets and starts it.
 func (i *instance) boot(ctx context.Context) error {
 	p, l := &i.label.Placement, i.label.Placement.Launch
+	i.label.Tender = cmp.Or(l.Tender, i.c.cfg.Tenders[0])
+	if !slices.Contains(i.c.cfg.Tenders, i.label.Tender) {
+		return fmt.Errorf("this cell has no tender of kind %q, only %s", l.Tender, strings.Join(i.c.cfg.Tenders, " and "))
+	}
 	d, err := i.c.cfg.Droplets.Open(l.DropletSHA256)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the droplet %s is not on this cell: stage the app again", l.DropletSHA256)
@@ -72,12 +77,15 @@ func (i *instance) boot(ctx context.Context) error {
 	defer files.close()
 	spec.Program = files.add(d.Program(start.Program.Name))
 	spec.Image = files.add(d.Image())
+	i.step("droplet")
 	card := nic(i.label.Addr)
 	spec.Tap = files.add(i.c.network.AddTap(card, func() error { return i.c.wiring.admit(ctx, i.label) }))
 	if files.err != nil {
 		return files.err
 	}
+	i.step("network")
 	kept := i.label
+	kept.Boot = i.steps
 	launch := *l
 	launch.Env = nil // secrets stay out of what is only for remembering
 	kept.Placement.Launch = &launch
@@ -91,14 +99,13 @@ func (i *instance) boot(ctx context.Context) error {
 // startWith starts the guest with the keeper, or with another one when that one
 // is lost.
 func (i *instance) startWith(ctx context.Context, spec *tender.Spec, label []byte) error {
-	kind := cmp.Or(i.label.Placement.Launch.Tender, i.c.cfg.Tenders[0])
-	if !slices.Contains(i.c.cfg.Tenders, kind) {
-		return fmt.Errorf("this cell has no tender of kind %q, only %s", kind, strings.Join(i.c.cfg.Tenders, " and "))
-	}
 	k, err := i.c.keeper(ctx, nil)
 	for try := 0; err == nil; try++ {
 		var lost *net.OpError
-		i.guest, err = k.Start(ctx, kind, spec, label)
+		i.guest, err = k.Start(ctx, i.label.Tender, spec, label)
+		if err == nil {
+			i.step("tender")
+		}
 		if err == nil || try > 0 || !errors.As(err, &lost) {
 			return err
 		}

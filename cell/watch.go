@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/tender"
 )
 
 // watch looks after the health of one guest: until it is healthy, again and
@@ -18,6 +20,9 @@ type watch struct {
 	begun             time.Time
 	healthy, ready    bool
 	problem           string // of the last check
+	reports           int    // that were told
+	served            bool   // it has answered somebody
+	said              cf.Report
 	nextHealth        time.Time
 	nextReady         time.Time
 }
@@ -32,8 +37,8 @@ func newWatch(i *instance) *watch {
 		w.health, w.readiness = check{}, check{}
 	}
 	if i.adopted != nil && i.adopted.State == cf.InstanceRunning {
-		w.healthy, w.ready = true, i.adopted.Routable
-		i.report(cf.Report{State: cf.InstanceRunning, Routable: w.ready, Since: i.adopted.Since}, nil)
+		w.healthy, w.ready, w.served = true, i.adopted.Routable, true
+		w.say(cf.Report{Routable: w.ready, Since: i.adopted.Since, Details: i.adopted.Details})
 	}
 	return w
 }
@@ -54,13 +59,31 @@ func (w *watch) due() (at time.Time, ever bool) {
 	return w.nextReady, true
 }
 
-// news is closed when the guest says something: perhaps that it listens, which
-// is the moment to look. It is nil when nobody waits for that.
-func (w *watch) news() <-chan struct{} {
-	if w.healthy {
-		return nil
+// say reports that the guest runs.
+func (w *watch) say(r cf.Report) {
+	r.State, r.Boot = cf.InstanceRunning, w.i.timeline()
+	if r.Since.IsZero() {
+		r.Since = time.Now().UTC()
 	}
-	return w.i.guest.Link().Changed()
+	w.said = r
+	w.i.report(r)
+}
+
+// hear takes in what the guest has told: the library OS's reports, which go into
+// the app's log, and that it has answered somebody, which ends its boot. What an
+// adopted guest tells an earlier cell was told of.
+func (w *watch) hear() {
+	link := w.i.guest.Link()
+	if reports := link.Reports(); w.i.adopted == nil {
+		for _, text := range reports[w.reports:] {
+			w.i.tell(true, "guest: %s", text)
+		}
+		w.reports = len(reports)
+	}
+	if w.healthy && !w.served && slices.ContainsFunc(link.Marks(), func(m tender.Mark) bool { return m.Name == "first byte" }) {
+		w.served = true
+		w.say(w.said)
+	}
 }
 
 // look makes the checks that are due. It returns why the guest must end, or "".
@@ -100,23 +123,24 @@ func (w *watch) begin(ctx context.Context, dial dialer) string {
 		return ""
 	}
 	w.healthy = true
+	w.i.step("healthy")
 	w.nextHealth = now.Add(w.health.interval)
 	if !w.health.trivial() {
 		w.i.tell(false, "Container became healthy")
 	}
 	if w.readiness.trivial() {
 		w.ready = true
-		w.i.report(cf.Report{State: cf.InstanceRunning, Routable: true}, nil)
+		w.say(cf.Report{Routable: true})
 		return ""
 	}
-	w.i.report(cf.Report{State: cf.InstanceRunning}, nil)
+	w.say(cf.Report{})
 	w.setReady(w.readiness.do(ctx, dial, w.to))
 	return ""
 }
 
-// untilListening is ctx until the guest says that it accepts on one port more. A
-// check that began before that may wait long for a packet that nobody was there
-// to answer: a virtual machine boots slower than the first SYN arrives.
+// untilListening is ctx until the guest says that it accepts on one port more, or
+// ends. A check that began before that may wait long for a packet that nobody was
+// there to answer: a virtual machine boots slower than the first SYN arrives.
 func (w *watch) untilListening(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	link := w.i.guest.Link()
@@ -130,6 +154,9 @@ func (w *watch) untilListening(ctx context.Context) (context.Context, context.Ca
 			}
 			select {
 			case <-changed:
+			case <-link.Done():
+				cancel()
+				return
 			case <-ctx.Done():
 				return
 			}
@@ -155,7 +182,7 @@ func (w *watch) setReady(problem string) {
 	} else {
 		w.i.tell(true, "Container failed the readiness health check: %s", problem)
 	}
-	w.i.report(cf.Report{State: cf.InstanceRunning, Routable: ready, Details: problem}, nil)
+	w.say(cf.Report{Routable: ready, Details: problem})
 }
 
 // tellHealth says in the app's log what the health check found.

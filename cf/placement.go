@@ -59,6 +59,7 @@ type Report struct {
 	Host     string    `json:"host,omitempty"` // how routers reach the cell
 	Details  string    `json:"details,omitempty"`
 	Status   int       `json:"exit_status,omitempty"` // when ENDED, as a shell would say it
+	Boot     []Step    `json:"boot,omitempty"`        // while RUNNING: how it came up
 }
 
 func (*Report) Noun() Noun { return "reports" }

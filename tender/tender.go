@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
 
 	"github.com/dewpaas/dew/abi/boot"
 )
@@ -124,7 +127,7 @@ func (e Exit) String() string {
 		return "memory limit exceeded"
 	case Forbidden:
 		if e.Call >= 0 {
-			return fmt.Sprintf("made the forbidden system call %d", e.Call)
+			return "made the forbidden system call " + callName(e.Call)
 		}
 		return "made a forbidden system call"
 	case Crashed:
@@ -134,6 +137,14 @@ func (e Exit) String() string {
 	default:
 		return "the tender failed: " + e.Detail
 	}
+}
+
+// callName is the name of a system call of x86-64, with its number.
+func callName(n int) string {
+	if name := arch.X86_64.SyscallNumbers[n]; name != "" {
+		return fmt.Sprintf("%s (%d)", name, n)
+	}
+	return strconv.Itoa(n)
 }
 
 // Check refuses a spec that no tender could run.

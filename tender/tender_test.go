@@ -21,7 +21,7 @@ func TestExitInWordsAndAsStatus(t *testing.T) {
 	}{
 		{Exit{Reason: Exited, Status: 3}, 3, "exited with status 3"},
 		{Exit{Reason: OutOfMemory, Signal: syscall.SIGKILL}, 137, "memory limit exceeded"},
-		{Exit{Reason: Forbidden, Signal: syscall.SIGSYS, Call: 41}, 159, "made the forbidden system call 41"},
+		{Exit{Reason: Forbidden, Signal: syscall.SIGSYS, Call: 41}, 159, "made the forbidden system call socket (41)"},
 		{Exit{Reason: Forbidden, Signal: syscall.SIGSYS, Call: -1}, 159, "made a forbidden system call"},
 		{Exit{Reason: Crashed, Signal: syscall.SIGSEGV}, 139, "crashed: segmentation fault"},
 		{Exit{Reason: Killed, Signal: syscall.SIGTERM}, 143, "killed: terminated"},

@@ -1,47 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/dewpaas/dew/tender"
 )
-
-// tailSize is how much of the console a crash record keeps, in bytes.
-const tailSize = 64 << 10
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if over := len(t.buf) - tailSize; over > tailSize {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
-	}
-	return len(p), nil
-}
-
-// lines returns the last tailSize bytes, from the start of a line.
-func (t *tail) lines() []byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	b := t.buf
-	if over := len(b) - tailSize; over > 0 {
-		b = b[over:]
-		b = b[bytes.IndexByte(b, '\n')+1:]
-	}
-	return b
-}
 
 // recordCrash keeps what is known of a guest that ended badly. That it cannot
 // be kept must not change how the run ends.
@@ -79,8 +46,10 @@ func (l *launch) describe(w io.Writer, e tender.Exit, i tender.Instance) {
 	for _, line := range i.Link().Reports() {
 		fmt.Fprintln(w, line)
 	}
-	fmt.Fprintf(w, "\nconsole, last lines (a panic's stack is at its end)\n")
-	w.Write(l.tail.lines())
+	if stack := l.console.Stack(); stack != "" {
+		fmt.Fprintf(w, "\nwhat the Go runtime said\n%s", stack)
+	}
+	fmt.Fprintf(w, "\nconsole, last lines\n%s", l.console.Tail())
 }
 
 // stateDir returns a folder of the user's for what outlives a command

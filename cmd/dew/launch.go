@@ -25,13 +25,13 @@ type launch struct {
 	name  string
 	begun time.Time
 
-	spec   tender.Spec
-	net    *vnet.Network
-	ways   []net.Addr // on this host, one for each of the run's -p
-	logs   sync.WaitGroup
-	tail   tail
-	steps  []tender.Mark // of ours, before the guest's
-	closes []func()
+	spec    tender.Spec
+	net     *vnet.Network
+	ways    []net.Addr // on this host, one for each of the run's -p
+	logs    sync.WaitGroup
+	console tender.Console
+	steps   []tender.Mark // of ours, before the guest's
+	closes  []func()
 }
 
 func (l *launch) onClose(f func()) { l.closes = append(l.closes, f) }
@@ -150,7 +150,9 @@ func (l *launch) start(ctx context.Context) (tender.Instance, error) {
 		*log.file = w
 		defer w.Close()
 		l.logs.Go(func() {
-			io.Copy(io.MultiWriter(log.to, &l.tail), r)
+			kept := l.console.Stream()
+			io.Copy(io.MultiWriter(log.to, kept), r)
+			kept.Close()
 			r.Close()
 		})
 	}

@@ -40,19 +40,6 @@ func TestSize(t *testing.T) {
 	}
 }
 
-func TestTailKeepsTheEnd(t *testing.T) {
-	var k tail
-	line := strings.Repeat("x", 99) + "\n"
-	for range 3000 {
-		k.Write([]byte(line))
-	}
-	k.Write([]byte("last\n"))
-	got := k.lines()
-	if len(got) > tailSize || len(got) < tailSize-200 || !bytes.HasSuffix(got, []byte("last\n")) || !bytes.HasPrefix(got, []byte(line)) {
-		t.Errorf("%d bytes, ends %q", len(got), got[len(got)-10:])
-	}
-}
-
 func TestCallerIsGone(t *testing.T) {
 	for name, want := range map[string]bool{"run-1": false, "run-x": false, "web-1": false, "run-2147483600": true} {
 		if callerIsGone(name) != want {

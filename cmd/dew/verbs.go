@@ -22,6 +22,8 @@ type verbs struct {
 	MapRoute   mapRouteCmd   `cmd:"" group:"Use a foundation:" help:"Lead a route to an app; made if there is none."`
 	UnmapRoute unmapRouteCmd `cmd:"" group:"Use a foundation:" help:"Lead a route to an app no longer."`
 	Events     eventsCmd     `cmd:"" group:"Use a foundation:" help:"Tell what has happened to an app, and who did it."`
+	Crashes    crashesCmd    `cmd:"" group:"Use a foundation:" help:"List the last crashes of an app, or print all that is kept of one."`
+	Boot       bootCmd       `cmd:"" group:"Use a foundation:" help:"Tell how the instances of an app came up, step by step."`
 	Tasks      tasksCmd      `cmd:"" group:"Use a foundation:" help:"List the tasks of an app."`
 	RunTask    runTaskCmd    `cmd:"" group:"Use a foundation:" help:"Run a command once, with an app's droplet."`
 	Rollback   rollbackCmd   `cmd:"" group:"Use a foundation:" help:"Go back to an earlier revision of an app."`

@@ -309,6 +309,24 @@ func (h *Host) Reap(dead func(name string) bool) error {
 	return errors.Join(errs...)
 }
 
+// Sweep removes the groups without processes that are older than an age: their
+// instances have ended, and so has whoever should have removed them. One that is
+// being made is younger; the kernel refuses to remove one that is in use.
+func (h *Host) Sweep(age time.Duration) { h.sweep(age, func(string) bool { return true }) }
+
+func (h *Host) sweep(age time.Duration, concerns func(name string) bool) {
+	for _, c := range h.controllers {
+		above := filepath.Join(c.dir, parent)
+		entries, _ := os.ReadDir(above)
+		for _, e := range entries {
+			info, err := e.Info()
+			if err == nil && e.IsDir() && concerns(e.Name()) && time.Since(info.ModTime()) >= age {
+				syscall.Rmdir(filepath.Join(above, e.Name()))
+			}
+		}
+	}
+}
+
 func killAll(dir string) {
 	b, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 	for _, s := range strings.Fields(string(b)) {

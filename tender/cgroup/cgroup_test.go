@@ -127,6 +127,60 @@ func TestThisMachine(t *testing.T) {
 	}
 }
 
+// TestSweep: what has no process and is old goes, and nothing else.
+func TestSweep(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes control groups")
+	}
+	h, err := Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := func(g *Group) bool {
+		_, err := os.Stat(g.dirs[0])
+		return err == nil
+	}
+	var groups []*Group
+	for _, name := range []string{"empty", "used"} {
+		g, err := h.Create(fmt.Sprintf("sweep-test-%d-%s", os.Getpid(), name), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(g.dirs) == 0 {
+			t.Skip("needs control groups")
+		}
+		defer g.Remove()
+		groups = append(groups, g)
+	}
+	sleeper := exec.Command("/bin/sleep", "1000")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer sleeper.Wait()
+	defer sleeper.Process.Kill()
+	files, err := groups[1].Procs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if _, err := fmt.Fprint(f, sleeper.Process.Pid); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	h.Sweep(time.Hour)
+	if !there(groups[0]) {
+		t.Error("a young group is gone")
+	}
+	h.sweep(0, func(name string) bool { return strings.HasPrefix(name, fmt.Sprintf("sweep-test-%d-", os.Getpid())) })
+	if there(groups[0]) {
+		t.Error("the empty group is still there")
+	}
+	if !there(groups[1]) {
+		t.Error("a group in use is gone")
+	}
+}
+
 // TestUsage: a process of our own in a group of our own uses memory and time.
 func TestUsage(t *testing.T) {
 	if os.Geteuid() != 0 {

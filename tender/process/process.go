@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +34,10 @@ type Tender struct {
 
 var _ tender.Tender = (*Tender)(nil)
 
-// New probes the host.
+// leftBehind is how old a control group without a process is whose maker has died.
+const leftBehind = time.Minute
+
+// New probes the host, and removes control groups that those who died left behind.
 func New() (*Tender, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("sealing a host process needs root: run dew as root, or use --tender qemu")
@@ -42,6 +46,7 @@ func New() (*Tender, error) {
 	if err != nil {
 		return nil, err
 	}
+	groups.Sweep(leftBehind)
 	wall, err := seccomp.Compile(seccomp.Wall())
 	if err != nil {
 		return nil, err

@@ -312,6 +312,12 @@ func TestNoRequestFails(t *testing.T) {
 	if events := s.must("events", "app"); !strings.Contains(events, "audit.app.process.crash") {
 		t.Errorf("no event of the crash:\n%s", events)
 	}
+	if record := s.must("crashes", "app", "last"); !strings.Contains(record, "status    3\n") || !strings.Contains(record, "main\n") || !strings.Contains(record, "version 1\n") {
+		t.Errorf("the record of the crash:\n%s", record)
+	}
+	if boot := s.must("boot", "app"); strings.Count(boot, "  healthy\n") != 2 {
+		t.Errorf("two instances came up:\n%s", boot)
+	}
 	t.Logf("%d requests", sent)
 }
 

@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,6 +32,20 @@ func main() {
 		for {
 			all = append(all, bytes.Repeat([]byte{1}, 1<<20))
 		}
+	case "panic":
+		panic("all is lost")
+	case "nil":
+		var p *struct{ x int }
+		p.x = 1
+	case "deadlock":
+		var mu sync.Mutex
+		mu.Lock()
+		mu.Lock()
+	case "exec":
+		fmt.Println(exec.Command("/bin/sh", "-c", "id").Run())
+		os.Exit(1)
+	case "wall":
+		forbidden()
 	case "silent":
 		time.Sleep(time.Hour)
 	case "stubborn":
@@ -45,6 +61,9 @@ func main() {
 	}
 	serve()
 }
+
+// forbidden makes the system call socket past the library OS.
+func forbidden()
 
 func serve() {
 	var count, unready atomic.Int64

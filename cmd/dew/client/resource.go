@@ -120,6 +120,42 @@ type Event struct {
 	Data      map[string]any `json:"data"`
 }
 
+// Step is a step of an instance's boot.
+type Step struct {
+	Name    string  `json:"name"`
+	AfterMS float64 `json:"after_ms"` // since the instance was placed
+}
+
+// Boot is how an instance that runs came up.
+type Boot struct {
+	GUID   string `json:"guid"`
+	Type   string `json:"type"`
+	Index  int    `json:"index"`
+	CellID string `json:"cell_id"`
+	Boot   []Step `json:"boot"`
+}
+
+// Crash is what is kept of an instance that crashed. Lists leave out from Boot on.
+type Crash struct {
+	GUID        string    `json:"guid"`
+	Type        string    `json:"type"`
+	Index       int       `json:"index"`
+	CellID      string    `json:"cell_id"`
+	Tender      string    `json:"tender"`
+	Droplet     string    `json:"droplet_checksum"`
+	BeganAt     time.Time `json:"began_at"`
+	EndedAt     time.Time `json:"ended_at"`
+	Reason      string    `json:"reason"`
+	Description string    `json:"exit_description"`
+	Status      int       `json:"exit_status"`
+	CPUSeconds  float64   `json:"cpu_seconds"`
+	PeakMemory  int64     `json:"peak_memory_in_bytes"`
+	Boot        []Step    `json:"boot,omitempty"`
+	Reports     []string  `json:"reports,omitempty"`
+	Stack       string    `json:"stack,omitempty"`
+	Console     string    `json:"console,omitempty"`
+}
+
 // Build is one run of the stager.
 type Build struct {
 	GUID    string  `json:"guid"`
