@@ -64,7 +64,7 @@ func (c *cells) Instances(ctx context.Context, process string) (list []cf.Actual
 		a, err := cf.Get[cf.App](tx, p.AppGUID)
 		if d := p.Desired(a); d != nil {
 			for i := range d.Instances {
-				list = append(list, cf.ActualLRP{ProcessGUID: p.GUID, Version: p.Version, Index: i, State: "RUNNING", Routable: true, Since: p.UpdatedAt, MemoryBytes: 1 << 20})
+				list = append(list, cf.ActualLRP{ProcessGUID: p.GUID, Version: p.Version, Index: i, Address: "10.255.0.2", State: "RUNNING", Routable: true, Since: p.UpdatedAt, MemoryBytes: 1 << 20})
 			}
 		}
 		return err

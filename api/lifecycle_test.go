@@ -71,6 +71,8 @@ func TestPushScaleStop(t *testing.T) {
 	stats := f.do(200, token, "GET", "/v3/apps/"+app+"/processes/web/stats", "")
 	f.want(stats, "resources.2.state", "RUNNING")
 	f.want(stats, "resources.0.mem_quota", float64(1<<30))
+	f.want(stats, "resources.0.instance_internal_ip", "10.255.0.2")
+	f.want(stats, "resources.0.instance_ports.0.external", 8080.0)
 	list := f.do(200, token, "GET", "/v3/processes?embed=process_instances&types=web", "")
 	f.want(list, "resources.0.process_instances.2.index", 2.0)
 	f.do(400, token, "GET", "/v3/processes?embed=secrets", "")

@@ -26,19 +26,13 @@ func (s *Server) platformRoutes(t table) {
 	constant(t, "/v3/stacks", "Stack", stacks, map[string]string{"names": "name", "default": "default"})
 	constant(t, "/v3/buildpacks", "Buildpack", buildpacks, map[string]string{"names": "name", "stacks": "stack", "lifecycle": "lifecycle"})
 	constant(t, "/v3/isolation_segments", "Isolation segment", segments, map[string]string{"names": "name", "organization_guids": "organization_guid"})
-	for path, why := range map[string]error{
-		"/v3/buildpacks": unprocessable("Buildpacks cannot be added: Dew builds droplets from Go source itself."),
-		"/v3/stacks":     unprocessable("Stacks cannot be added: a droplet brings its own operating system."),
-		// The CLI takes a 422 for a segment that exists already.
-		"/v3/isolation_segments": disabled("isolation segments: every instance is isolated in a guest of its own"),
-	} {
-		t.post(path, 201, func(c *call) (any, error) {
-			if err := c.only(); err != nil {
-				return nil, err
-			}
-			return nil, why
-		})
-	}
+	refusedRoutes(t)
+	t.post("/v3/admin/actions/clear_buildpack_cache", 202, func(c *call) (any, error) {
+		if err := c.only(); err != nil {
+			return nil, err
+		}
+		return c.done("admin.clear_buildpack_cache") // there is none: what builds share is the stager's
+	})
 	list(t, "/v3/stacks/{guid}/apps", appList, func(c *call, q *cf.Query, _ []string) error {
 		q.Where = append(q.Where, cf.Is("stack", c.param("guid")))
 		return nil
@@ -47,6 +41,29 @@ func (s *Server) platformRoutes(t table) {
 	featureRoutes(t)
 	// The routing API's one question of the CLI: there are no TCP routes.
 	t.get("/routing/v1/router_groups", func(*call) (any, error) { return []obj{}, nil }, "name")
+}
+
+// refusedRoutes say why to those who may ask.
+func refusedRoutes(t table) {
+	refused := func(why error) endpoint {
+		return func(c *call) (any, error) {
+			if err := c.only(); err != nil {
+				return nil, err
+			}
+			return nil, why
+		}
+	}
+	for path, why := range map[string]error{
+		"/v3/buildpacks": unprocessable("Buildpacks cannot be added or changed: Dew builds droplets from Go source itself."),
+		"/v3/stacks":     unprocessable("Stacks cannot be added or changed: a droplet brings its own operating system."),
+		// The CLI takes a 422 for a segment that exists already.
+		"/v3/isolation_segments": disabled("isolation segments: every instance is isolated in a guest of its own"),
+	} {
+		t.post(path, 201, refused(why))
+		t.patch(path+"/{guid}", refused(why))
+		t.delete(path+"/{guid}", 202, refused(why))
+	}
+	t.post("/v3/buildpacks/{guid}/upload", 202, refused(unprocessable("Buildpacks cannot be added or changed: Dew builds droplets from Go source itself.")))
 }
 
 // fixed is a resource that the platform comes with. Its guid is its name.

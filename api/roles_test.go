@@ -404,7 +404,7 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 	changes := 0
 	for _, e := range w.api.endpoints() {
 		switch e.Method + " " + e.Path {
-		case "POST /v3/resource_matches", "POST /v3/spaces/{guid}/manifest_diff", "POST /v3/apps/{guid}/actions/clear_buildpack_cache",
+		case "POST /v3/resource_matches", "POST /v3/spaces/{guid}/manifest_diff", "POST /v3/apps/{guid}/actions/clear_buildpack_cache", "POST /v3/admin/actions/clear_buildpack_cache",
 			"PATCH /v3/spaces/{guid}/features/{feature}", "PATCH /v3/spaces/{guid}/relationships/isolation_segment",
 			"PATCH /v3/organizations/{guid}/relationships/default_isolation_segment":
 			continue // nothing changes

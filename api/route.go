@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func (s *Server) domainRoutes(t table) {
 	})
 	t.patch("/v3/domains/{guid}", (*call).updateDomain)
 	t.delete("/v3/domains/{guid}", 202, (*call).deleteDomain)
-	t.get("/v3/domains/{guid}/route_reservations", (*call).reserved, "host", "path", "port")
+	t.get("/v3/domains/{guid}/route_reservations", (*call).reserved, "host", "path", "port", "page", "per_page")
 	t.post("/v3/domains/{guid}/relationships/shared_organizations", 200, (*call).shareDomain)
 	t.delete("/v3/domains/{guid}/relationships/shared_organizations/{org}", 204, (*call).unshareDomain)
 	t.get("/v3/organizations/{guid}/domains", func(c *call) (any, error) {
@@ -331,13 +332,20 @@ func (c *call) destinations(r *cf.Route) ([]obj, error) {
 	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: []cf.Cond{cf.Is("route_guid", r.GUID)}, Order: []cf.Order{{Key: "created_at"}}})
 	out := []obj{}
 	for _, d := range list {
-		port := d.Port
-		if port == 0 {
-			port = 8080
-		}
-		out = append(out, obj{"guid": d.GUID, "app": obj{"guid": d.AppGUID, "process": obj{"type": d.ProcessType}}, "weight": nil, "port": port, "protocol": d.Protocol})
+		out = append(out, showDestination(d))
 	}
 	return out, err
+}
+
+func showDestination(d *cf.Destination) obj {
+	return obj{"guid": d.GUID, "app": obj{"guid": d.AppGUID, "process": obj{"type": d.ProcessType}}, "weight": nil, "port": cmp.Or(d.Port, cf.AppPort), "protocol": d.Protocol}
+}
+
+func goodProtocol(p string) error {
+	if p != "http1" && p != "http2" {
+		return unprocessable("Destination protocol must be 'http1' or 'http2'.")
+	}
+	return nil
 }
 
 func (s *Server) routeRoutes(t table) {
@@ -346,7 +354,12 @@ func (s *Server) routeRoutes(t table) {
 	t.get("/v3/routes/{guid}", func(c *call) (any, error) { return seen(c, routeList, "Route") }, "include")
 	t.patch("/v3/routes/{guid}", withRoute(operate, (*call).updateRoute))
 	t.delete("/v3/routes/{guid}", 202, (*call).deleteRoute)
+	t.get("/v3/routes/{guid}/relationships/shared_spaces", withRoute(look, func(c *call, r *cf.Route) (obj, error) {
+		return obj{"data": []obj{}, "links": obj{"self": c.link("routes", r.GUID, "relationships", "shared_spaces")}}, nil
+	}))
+	t.post("/v3/routes/{guid}/relationships/shared_spaces", 200, withRoute(operate, func(*call, *cf.Route) (obj, error) { return nil, disabled("route_sharing") }))
 	t.get("/v3/routes/{guid}/destinations", withRoute(look, (*call).showDestinations))
+	t.patch("/v3/routes/{guid}/destinations/{destination}", (*call).updateDestination)
 	t.post("/v3/routes/{guid}/destinations", 200, withRoute(operate, func(c *call, r *cf.Route) (obj, error) { return c.mapRoute(r, false) }))
 	t.patch("/v3/routes/{guid}/destinations", withRoute(operate, func(c *call, r *cf.Route) (obj, error) { return c.mapRoute(r, true) }))
 	t.delete("/v3/routes/{guid}/destinations/{destination}", 204, (*call).unmapRoute)
@@ -644,10 +657,11 @@ func (c *call) addDestination(r *cf.Route, b destinationBody) error {
 	switch {
 	case b.Weight != nil:
 		return unprocessable("Destination weights are not supported: the router would ignore them.")
-	case d.Protocol != "http1" && d.Protocol != "http2":
-		return unprocessable("Destination protocol must be 'http1' or 'http2'.")
 	case d.Port < 0 || d.Port > 65535:
 		return unprocessable("Port must be between 1 and 65535.")
+	}
+	if err := goodProtocol(d.Protocol); err != nil {
+		return err
 	}
 	return c.addOrUpdate(r, a, d)
 }
@@ -677,16 +691,49 @@ func (c *call) addOrUpdate(r *cf.Route, a *cf.App, d *cf.Destination) error {
 
 func target(a *cf.App) cf.Actor { return cf.Actor{GUID: a.GUID, Type: "app", Name: a.Name} }
 
+// destination is the one of r that the path names.
+func (c *call) destination(r *cf.Route, otherwise string) (*cf.Destination, error) {
+	d, err := cf.First[cf.Destination](c.tx, cf.Is("guid", c.param("destination")), cf.Is("route_guid", r.GUID))
+	if err == nil && d == nil {
+		err = unprocessable("%s", otherwise)
+	}
+	return d, err
+}
+
+func (c *call) updateDestination() (any, error) {
+	r, _, err := c.route(operate)
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.destination(r, "Unable to update route destination. Ensure the route has a destination with this guid.")
+	if err != nil {
+		return nil, err
+	}
+	var b struct {
+		Protocol *string `json:"protocol"`
+	}
+	if err := c.read(&b); err != nil {
+		return nil, err
+	}
+	if b.Protocol != nil {
+		d.Protocol = *b.Protocol
+	}
+	if err := goodProtocol(d.Protocol); err != nil {
+		return nil, err
+	}
+	if err := c.tx.Save(d); err != nil {
+		return nil, err
+	}
+	return showDestination(d), c.note(r, "update")
+}
+
 func (c *call) unmapRoute() (any, error) {
 	r, s, err := c.route(operate)
 	if err != nil {
 		return nil, err
 	}
-	d, err := cf.First[cf.Destination](c.tx, cf.Is("guid", c.param("destination")), cf.Is("route_guid", r.GUID))
-	if err != nil || d == nil {
-		if err == nil {
-			err = unprocessable("Unable to unmap route from destination. Ensure the route has a destination with this guid.")
-		}
+	d, err := c.destination(r, "Unable to unmap route from destination. Ensure the route has a destination with this guid.")
+	if err != nil {
 		return nil, err
 	}
 	if err := c.tx.Delete(d); err != nil {

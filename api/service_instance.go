@@ -192,6 +192,12 @@ func (s *Server) instanceRoutes(t table) {
 	t.get("/v3/service_instances/{guid}/relationships/shared_spaces", inSpace("Service instance", look, func(c *call, i *cf.ServiceInstance) (obj, error) {
 		return obj{"data": []obj{}, "links": obj{"self": c.link("service_instances", i.GUID, "relationships", "shared_spaces")}}, nil
 	}), "fields[space]", "fields[space.organization]")
+	t.delete("/v3/service_instances/{guid}/relationships/shared_spaces/{space}", 204, func(c *call) (any, error) {
+		if _, err := find[cf.ServiceInstance](c, "Service instance", develop); err != nil {
+			return nil, err
+		}
+		return nil, unprocessable("Unable to unshare service instance: it is shared with no space.")
+	})
 	t.get("/v3/service_instances/{guid}/relationships/shared_spaces/usage_summary", inSpace("Service instance", look, func(c *call, i *cf.ServiceInstance) (obj, error) {
 		return obj{"usage_summary": []obj{}, "links": obj{"service_instance": c.link("service_instances", i.GUID)}}, nil
 	}))

@@ -45,7 +45,7 @@ func (p *Process) Desired(a *App) *DesiredLRP {
 type ActualLRP struct {
 	ProcessGUID, Version, InstanceGUID string
 	Index                              int
-	CellID                             string
+	CellID, Address                    string // the address is what other guests reach it at
 	State                              string // STARTING, RUNNING, CRASHED, STOPPING, DOWN
 	Routable                           bool
 	Since                              time.Time

@@ -116,6 +116,9 @@ func rank(l cf.ActualLRP) int {
 // actual puts placement and report together.
 func actual(p *cf.Placement, r *cf.Report, now time.Time) cf.ActualLRP {
 	l := cf.ActualLRP{ProcessGUID: p.ProcessGUID, Version: p.Version, InstanceGUID: p.GUID, Index: p.Index, CellID: p.CellID, Since: p.CreatedAt, Details: p.Problem}
+	if r != nil {
+		l.Address = r.Address
+	}
 	switch {
 	case p.Stopping:
 		l.State, l.Since = cf.InstanceStopping, p.UpdatedAt
