@@ -25,8 +25,8 @@ func optionPage() string {
 		}
 		return "no"
 	}
-	for _, o := range options() {
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s |\n", levels[o.level], o.text, yes(o.get != nil && !o.refused), yes(o.set != nil && !o.refused), o.note)
+	for _, o := range options {
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s |\n", levels[o.level], o.text, yes(o.readable()), yes(o.writable()), o.note)
 	}
 	return b.String()
 }
@@ -50,12 +50,12 @@ func TestDocumentIsTheTable(t *testing.T) {
 
 func TestNoOptionStandsTwice(t *testing.T) {
 	seen := map[optionKey]string{}
-	for _, o := range options() {
+	for _, o := range options {
 		if other, ok := seen[o.optionKey]; ok {
 			t.Errorf("%s and %s are both %v", other, o.text, o.optionKey)
 		}
 		seen[o.optionKey] = o.text
-		if o.get == nil && o.set == nil {
+		if !o.readable() && !o.writable() && o.way != refused {
 			t.Errorf("%s does nothing", o.text)
 		}
 	}

@@ -20,127 +20,135 @@ func number(level int, value []byte) (int, syscall.Errno) {
 	return 0, syscall.EINVAL
 }
 
-func getEndpoint(o inet.Option) func(*socket, []byte) (int, syscall.Errno) {
-	return func(s *socket, value []byte) (int, syscall.Errno) {
-		n, err := s.Get(o)
-		if err != 0 {
-			return 0, err
+// way is what reading and writing an option do.
+type way int
+
+const (
+	own       way = iota // get and set of the row
+	amount               // package inet keeps it, and its range too
+	onOff                // likewise, on or off
+	amountGet            // amount that can only be read
+	amountSet            // amount that can only be set
+	keep                 // an int that is kept for whoever asks, at first value
+	constant             // always value
+	refused              // known and not given, without a report: err
+	want                 // asks for a control message of IP: bit
+)
+
+// option is one row of the table.
+type option struct {
+	optionKey
+	text string // as headers spell it
+	note string // what it does, when that is not what its manual page says
+	way  way
+
+	of    inet.Option
+	value int
+	err   syscall.Errno
+	bit   uint32
+	get   func(s *socket, value []byte) (int, syscall.Errno) // nil: it cannot be read
+	set   func(s *socket, value []byte) syscall.Errno        // nil: it cannot be set
+
+	typ     int            // the type of socket that has it; 0: both
+	others  others         // what the other type does with it
+	initial int            // of othersKeep
+	allowed func(int) bool // which values; nil: all
+}
+
+// others is what a type of socket does with an option of the other.
+type others int
+
+const (
+	othersLack others = iota // as a level that is not theirs (sock_no_setsockopt)
+	othersKeep               // without effect
+)
+
+// readable and writable tell what a program can do with an option.
+func (o *option) readable() bool {
+	return o.way != refused && o.way != amountSet && (o.way != own || o.get != nil)
+}
+
+func (o *option) writable() bool {
+	return o.way != refused && o.way != amountGet && o.way != constant && (o.way != own || o.set != nil)
+}
+
+// read is getsockopt(2).
+func (o *option) read(s *socket, value []byte) (int, syscall.Errno) {
+	if o.typ != 0 && s.typ != o.typ {
+		if o.others == othersLack {
+			return 0, syscall.EOPNOTSUPP
+		}
+		return putInt(value, s.keptOr(o.optionKey, o.initial)), 0
+	}
+	switch {
+	case !o.readable():
+		return 0, syscall.ENOPROTOOPT
+	case o.way == own:
+		return o.get(s, value)
+	case o.way == keep:
+		return putInt(value, s.keptOr(o.optionKey, o.value)), 0
+	case o.way == constant:
+		return putInt(value, o.value), 0
+	case o.way == want:
+		n := 0
+		if s.wants.Load()&o.bit != 0 {
+			n = 1
 		}
 		return putInt(value, n), 0
 	}
+	return s.getAmount(o.of, value)
 }
 
-func setEndpoint(o inet.Option) func(*socket, []byte) syscall.Errno {
-	return func(s *socket, value []byte) syscall.Errno {
-		n, err := number(syscall.IPPROTO_IP, value)
-		if err != 0 {
-			return err
-		}
-		return s.Set(o, n)
+func (s *socket) getAmount(o inet.Option, value []byte) (int, syscall.Errno) {
+	n, err := s.Get(o)
+	if err != 0 {
+		return 0, err
 	}
+	return putInt(value, n), 0
 }
 
-// row is an option with ways of its own; nil for a way that there is not.
-func row(level, name int, text, note string, get func(*socket, []byte) (int, syscall.Errno), set func(*socket, []byte) syscall.Errno) option {
-	return option{optionKey: optionKey{level, name}, text: text, note: note, get: get, set: set}
-}
-
-// endpointNumber is an option that package inet keeps, and its range too.
-func endpointNumber(level, name int, text string, o inet.Option) option {
-	return row(level, name, text, "", getEndpoint(o), func(s *socket, value []byte) syscall.Errno {
-		n, err := number(level, value)
-		if err != 0 {
-			return err
-		}
-		return s.Set(o, n)
-	})
-}
-
-// endpointFlag is endpointNumber for an option that is on or off.
-func endpointFlag(level, name int, text string, o inet.Option) option {
-	return row(level, name, text, "", getEndpoint(o), func(s *socket, value []byte) syscall.Errno {
-		n, err := number(level, value)
-		if err != 0 {
-			return err
-		}
-		if n != 0 {
-			n = 1
-		}
-		return s.Set(o, n)
-	})
-}
-
-// only makes an option of one type of socket; the other type keeps it.
-func (o option) only(typ, initial int, note string) option {
-	other := kept(o.level, o.name, o.text, note, initial)
-	get, set, keptGet, keptSet := o.get, o.set, other.get, other.set
-	other.get = func(s *socket, value []byte) (int, syscall.Errno) {
-		if s.typ == typ {
-			return get(s, value)
-		}
-		return keptGet(s, value)
+// write is setsockopt(2).
+func (o *option) write(s *socket, value []byte) syscall.Errno {
+	other := o.typ != 0 && s.typ != o.typ
+	switch {
+	case other && o.others == othersLack:
+		return syscall.ENOPROTOOPT
+	case o.way == refused:
+		return o.err
+	case !o.writable():
+		return syscall.ENOPROTOOPT
+	case o.way == own:
+		return o.set(s, value)
 	}
-	other.set = func(s *socket, value []byte) syscall.Errno {
-		if s.typ == typ {
-			return set(s, value)
-		}
-		return keptSet(s, value)
+	n, err := number(o.level, value)
+	switch {
+	case err != 0:
+		return err
+	case o.allowed != nil && !o.allowed(n):
+		return syscall.EINVAL
+	case other || o.way == keep:
+		s.keep(o.optionKey, n)
+		return 0
+	case o.way == want:
+		s.want(o.bit, n != 0)
+		return 0
+	case o.way == onOff && n != 0:
+		n = 1
 	}
-	return other
+	return s.Set(o.of, n)
 }
 
-// stream makes an option that datagram sockets do not have, as a level that is
-// not theirs (sock_no_setsockopt).
-func (o option) stream() option { return o.of(syscall.SOCK_STREAM, nil) }
-
-// datagram is the counterpart of stream; allowed checks the value.
-func (o option) datagram(allowed func(int) bool) option { return o.of(syscall.SOCK_DGRAM, allowed) }
-
-func (o option) of(typ int, allowed func(int) bool) option {
-	get, set := o.get, o.set
-	o.get = func(s *socket, value []byte) (int, syscall.Errno) {
-		if s.typ != typ {
-			return 0, syscall.EOPNOTSUPP
-		}
-		return get(s, value)
+func (s *socket) want(bit uint32, on bool) {
+	if on {
+		s.wants.Or(bit)
+	} else {
+		s.wants.And(^bit)
 	}
-	o.set = func(s *socket, value []byte) syscall.Errno {
-		if s.typ != typ {
-			return syscall.ENOPROTOOPT
-		}
-		if n, err := number(o.level, value); err == 0 && allowed != nil && !allowed(n) {
-			return syscall.EINVAL
-		}
-		return set(s, value)
-	}
-	return o
 }
 
 func segmentRange(n int) bool { return n >= 0 && n <= 65535 }
 
 func mustBeZero(n int) bool { return n == 0 }
-
-// kept is an int that is kept for whoever asks.
-func kept(level, name int, text, note string, initial int) option {
-	key := optionKey{level, name}
-	return row(level, name, text, note,
-		func(s *socket, value []byte) (int, syscall.Errno) {
-			s.mu.Lock()
-			n, ok := s.kept[key]
-			s.mu.Unlock()
-			if !ok {
-				n = initial
-			}
-			return putInt(value, n), 0
-		},
-		func(s *socket, value []byte) syscall.Errno {
-			n, err := number(level, value)
-			if err == 0 {
-				s.keep(key, n)
-			}
-			return err
-		})
-}
 
 func (s *socket) keep(key optionKey, n int) {
 	s.mu.Lock()
@@ -153,13 +161,19 @@ func (s *socket) keep(key optionKey, n int) {
 }
 
 // keptValue is what was kept, or 0.
-func (s *socket) keptValue(key optionKey) int {
+func (s *socket) keptValue(key optionKey) int { return s.keptOr(key, 0) }
+
+// keptOr is what was kept, or what is so at first.
+func (s *socket) keptOr(key optionKey, initial int) int {
 	if !s.keeps.Load() {
-		return 0
+		return initial
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.kept[key]
+	if n, ok := s.kept[key]; ok {
+		return n
+	}
+	return initial
 }
 
 // inherit takes what a listener's options leave to its connections.
@@ -174,41 +188,4 @@ func (s *socket) inherit(from *socket) {
 	for k, n := range from.kept {
 		s.keep(k, n)
 	}
-}
-
-// constant is an option that can only be read.
-func constant(level, name int, text, note string, n int) option {
-	return row(level, name, text, note, func(_ *socket, value []byte) (int, syscall.Errno) { return putInt(value, n), 0 }, nil)
-}
-
-// refused is an option that is known and not given, without a report.
-func refused(level, name int, text, note string, err syscall.Errno) option {
-	o := row(level, name, text, note,
-		func(*socket, []byte) (int, syscall.Errno) { return 0, syscall.ENOPROTOOPT },
-		func(*socket, []byte) syscall.Errno { return err })
-	o.refused = true
-	return o
-}
-
-// wanted is an option of IP by which a program asks for a control message.
-func wanted(name int, text string, bit uint32) option {
-	return row(syscall.IPPROTO_IP, name, text, "",
-		func(s *socket, value []byte) (int, syscall.Errno) {
-			n := 0
-			if s.wants.Load()&bit != 0 {
-				n = 1
-			}
-			return putInt(value, n), 0
-		},
-		func(s *socket, value []byte) syscall.Errno {
-			n, err := number(syscall.IPPROTO_IP, value)
-			switch {
-			case err != 0:
-			case n != 0:
-				s.wants.Or(bit)
-			default:
-				s.wants.And(^bit)
-			}
-			return err
-		})
 }

@@ -40,36 +40,51 @@ func setLinger(s *socket, value []byte) syscall.Errno {
 	return s.Set(inet.Linger, int(get32(value[4:])&0x7fffffff))
 }
 
-func receiveSide(s *socket) *atomic.Int64 { return &s.receiveLimit }
-func sendSide(s *socket) *atomic.Int64    { return &s.sendLimit }
+func getReceiveLimit(s *socket, value []byte) (int, syscall.Errno) {
+	return getTimeout(&s.receiveLimit, value)
+}
+
+func setReceiveLimit(s *socket, value []byte) syscall.Errno {
+	return setTimeout(&s.receiveLimit, value)
+}
+
+func getSendLimit(s *socket, value []byte) (int, syscall.Errno) {
+	return getTimeout(&s.sendLimit, value)
+}
+
+func setSendLimit(s *socket, value []byte) syscall.Errno { return setTimeout(&s.sendLimit, value) }
 
 // getTimeout and setTimeout have struct timeval (sock_get_timeout and
 // sock_set_timeout of net/core/sock.c).
-func getTimeout(side func(*socket) *atomic.Int64) func(*socket, []byte) (int, syscall.Errno) {
-	return func(s *socket, value []byte) (int, syscall.Errno) {
-		t := time.Duration(side(s).Load())
-		b := append64(append64(nil, uint64(t/time.Second)), uint64(t%time.Second/time.Microsecond))
-		return copy(value, b), 0
-	}
+func getTimeout(limit *atomic.Int64, value []byte) (int, syscall.Errno) {
+	t := time.Duration(limit.Load())
+	b := append64(append64(nil, uint64(t/time.Second)), uint64(t%time.Second/time.Microsecond))
+	return copy(value, b), 0
 }
 
-func setTimeout(side func(*socket) *atomic.Int64) func(*socket, []byte) syscall.Errno {
-	return func(s *socket, value []byte) syscall.Errno {
-		if len(value) < 16 {
-			return syscall.EINVAL
-		}
-		seconds := int64(uint64(get32(value)) | uint64(get32(value[4:]))<<32)
-		micros := int64(uint64(get32(value[8:])) | uint64(get32(value[12:]))<<32)
-		if micros < 0 || micros >= 1e6 {
-			return syscall.EDOM
-		}
-		t := time.Duration(min(seconds, 1<<32))*time.Second + time.Duration(micros)*time.Microsecond
-		if seconds < 0 {
-			t = time.Nanosecond // negative: at once
-		}
-		side(s).Store(int64(t))
-		return 0
+func setTimeout(limit *atomic.Int64, value []byte) syscall.Errno {
+	if len(value) < 16 {
+		return syscall.EINVAL
 	}
+	seconds := int64(uint64(get32(value)) | uint64(get32(value[4:]))<<32)
+	micros := int64(uint64(get32(value[8:])) | uint64(get32(value[12:]))<<32)
+	if micros < 0 || micros >= 1e6 {
+		return syscall.EDOM
+	}
+	t := time.Duration(min(seconds, 1<<32))*time.Second + time.Duration(micros)*time.Microsecond
+	if seconds < 0 {
+		t = time.Nanosecond // negative: at once
+	}
+	limit.Store(int64(t))
+	return 0
+}
+
+func getType(s *socket, value []byte) (int, syscall.Errno) { return putInt(value, s.typ), 0 }
+
+func getProtocol(s *socket, value []byte) (int, syscall.Errno) { return putInt(value, s.proto), 0 }
+
+func takeError(s *socket, value []byte) (int, syscall.Errno) {
+	return putInt(value, int(s.TakeError())), 0
 }
 
 func getAcceptConn(s *socket, value []byte) (int, syscall.Errno) {
@@ -123,7 +138,7 @@ func getDiscover(s *socket, value []byte) (int, syscall.Errno) {
 	if n := s.keptValue(discoverKey); n != 0 {
 		return putInt(value, n&^discoverKept), 0
 	}
-	return getEndpoint(inet.MTUDiscover)(s, value)
+	return s.getAmount(inet.MTUDiscover, value)
 }
 
 func setDiscover(s *socket, value []byte) syscall.Errno {
@@ -159,23 +174,27 @@ func setAddress(s *socket, value []byte) syscall.Errno {
 	return 0
 }
 
+func joinGroup(s *socket, value []byte) syscall.Errno { return setMembership(s, value, true) }
+
+func leaveGroup(s *socket, value []byte) syscall.Errno { return setMembership(s, value, false) }
+
 // setMembership has struct ip_mreq or ip_mreqn, the group first.
-func setMembership(join bool) func(*socket, []byte) syscall.Errno {
-	return func(s *socket, value []byte) syscall.Errno {
-		end, ok := s.endpoint.(*inet.UDP)
-		switch {
-		case len(value) < 8:
-			return syscall.EINVAL
-		case !ok:
-			return syscall.EPROTO
-		case value[0]>>4 != 14:
-			return syscall.EINVAL
-		case join:
-			return end.Join([4]byte(value))
-		}
-		return end.Leave([4]byte(value))
+func setMembership(s *socket, value []byte, join bool) syscall.Errno {
+	end, ok := s.endpoint.(*inet.UDP)
+	switch {
+	case len(value) < 8:
+		return syscall.EINVAL
+	case !ok:
+		return syscall.EPROTO
+	case value[0]>>4 != 14:
+		return syscall.EINVAL
+	case join:
+		return end.Join([4]byte(value))
 	}
+	return end.Leave([4]byte(value))
 }
+
+func getNoOptions(*socket, []byte) (int, syscall.Errno) { return 0, 0 }
 
 func setNoOptions(_ *socket, value []byte) syscall.Errno {
 	if len(value) > 0 {

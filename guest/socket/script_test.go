@@ -321,7 +321,7 @@ func (s *script) receiveControlled(fd, room int) {
 func optionNumbers(s *script) {
 	for _, typ := range []int{syscall.SOCK_STREAM, syscall.SOCK_DGRAM} {
 		fd := s.socket(typ)
-		for _, o := range options() {
+		for _, o := range options {
 			if differs[o.text] != "" {
 				continue
 			}
