@@ -32,8 +32,8 @@ type inherited struct {
 }
 
 const (
-	// maxBacklog is net.core.somaxconn.
-	maxBacklog = 4096
+	// MaxBacklog is net.core.somaxconn, as /proc/sys says it.
+	MaxBacklog = 4096
 	// maxGrowing is how many handshakes a listener keeps state for; beyond it
 	// cookies are sent (net.ipv4.tcp_max_syn_backlog, on a small machine).
 	maxGrowing = 256
@@ -47,8 +47,8 @@ func (t *TCP) Listen(backlog int) syscall.Errno {
 	if t.used || t.closed {
 		return syscall.EINVAL
 	}
-	if backlog < 0 || backlog > maxBacklog {
-		backlog = maxBacklog
+	if backlog < 0 || backlog > MaxBacklog {
+		backlog = MaxBacklog
 	}
 	if t.listener != nil {
 		t.listener.mu.Lock()

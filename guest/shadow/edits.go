@@ -14,7 +14,7 @@ func GoVersions() []string { return []string{"go1.26"} }
 // Edits returns all edits, file by file.
 func Edits() []Edit {
 	var all []Edit
-	for _, part := range [][]Edit{syscallEdits, runtimeEdits, timelineEdits, importEdits, bootEdits, zoneEdits} {
+	for _, part := range [][]Edit{syscallEdits, runtimeEdits, timelineEdits, importEdits, bootEdits, knownEdits, zoneEdits} {
 		all = append(all, part...)
 	}
 	return all
@@ -98,6 +98,23 @@ var bootEdits = []Edit{
 	{"crypto/internal/fips140/drbg/entropy_fips140.go", "\nvar memory entropy.ScratchBuffer\n", "\n"},
 	{"crypto/internal/fips140/drbg/entropy_fips140.go", "seed, err := entropy.Seed(&memory)", "seed, err := entropy.Seed(new(entropy.ScratchBuffer))"},
 	{"crypto/internal/fips140/drbg/entropy_fips140.go", "seed, err = entropy.Seed(&memory)", "seed, err = entropy.Seed(new(entropy.ScratchBuffer))"},
+}
+
+// knownEdits answer what package net would find out of the kernel below by
+// trying, before it listens for the first time: six calls, among them the making
+// of a file system to read one number from. An emulated CPU translates each
+// instruction before it runs it once; these are a tenth of all that a server's
+// start executes.
+var knownEdits = []Edit{
+	{"net/sock_linux.go", "import (\n", "import (\n\t\"internal/dew/guest/host\"\n\t\"internal/dew/guest/inet\"\n"},
+	{"net/sock_linux.go", "func maxListenerBacklog() int {\n", "func maxListenerBacklog() int {\n\tif host.Active() {\n\t\treturn inet.MaxBacklog\n\t}\n"},
+	// IPv4, and no other family of the Internet.
+	{"net/ipsock_posix.go", "\t\"net/netip\"\n", "\t\"internal/dew/guest/host\"\n\t\"net/netip\"\n"},
+	{"net/ipsock_posix.go", "\ts, err := sysSocket(syscall.AF_INET, syscall.SOCK_STREAM, syscall.IPPROTO_TCP)\n",
+		"\tif host.Active() {\n\t\tp.ipv4Enabled = true\n\t\treturn\n\t}\n\ts, err := sysSocket(syscall.AF_INET, syscall.SOCK_STREAM, syscall.IPPROTO_TCP)\n"},
+	// TCP of many paths has one here.
+	{"net/mptcpsock_linux.go", "import (\n", "import (\n\t\"internal/dew/guest/host\"\n"},
+	{"net/mptcpsock_linux.go", "func initMPTCPavailable() {\n", "func initMPTCPavailable() {\n\tif host.Active() {\n\t\treturn\n\t}\n"},
 }
 
 // zoneEdits let time find the zones where the stager puts them: in one file, as

@@ -39,7 +39,6 @@ func init() {
 	RegisterFamily(syscall.AF_UNIX, func(typ, proto int) (fd.Socket, syscall.Errno) { return unixNet().Open(typ, proto) })
 	host.SetPollHooks(openPoll, closePoll)
 	host.SetSyscallHook(Answer)
-	enterWorkdir(c.Workdir)
 	control.Start()
 }
 
@@ -53,16 +52,6 @@ func openPoll(number uintptr, desc unsafe.Pointer, seq uintptr) uintptr {
 func closePoll(number uintptr) uintptr {
 	Files.ClosePoll(int(number))
 	return 0
-}
-
-// enterWorkdir makes the working directory the program's, where it exists.
-func enterWorkdir(path string) {
-	if path == "" || path == "/" {
-		return
-	}
-	if n, err := tree().Find(tree().Root(), path, true); err == 0 {
-		enter(n)
-	}
 }
 
 // defaultQuota is the overlay's size where the boot record names none.
@@ -80,10 +69,26 @@ var (
 	}
 )
 
-// tree is the file system.
+// tree is the file system. Its first use makes it and enters the working
+// directory: a server that opens no file starts without.
 func tree() *vfs.FS {
-	files.once.Do(func() { files.fs = newTree() })
+	files.once.Do(func() {
+		files.fs = newTree()
+		if config != nil {
+			enterWorkdir(files.fs, config.Workdir)
+		}
+	})
 	return files.fs
+}
+
+// enterWorkdir makes the working directory the program's, where it exists.
+func enterWorkdir(f *vfs.FS, path string) {
+	if path == "" || path == "/" {
+		return
+	}
+	if n, err := f.Find(f.Root(), path, true); err == 0 {
+		enter(n)
+	}
 }
 
 func newTree() *vfs.FS {

@@ -27,10 +27,11 @@ var (
 )
 
 func workdir() *vfs.Node {
+	f := tree() // which may enter one
 	if n := cwd.Load(); n != nil {
 		return n
 	}
-	return tree().Root()
+	return f.Root()
 }
 
 // base is the directory that a relative path of an -at call begins in.
