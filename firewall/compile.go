@@ -18,6 +18,9 @@ const (
 	// Prefix begins the name of every vNIC, and of no other interface of the
 	// cell's network.
 	Prefix = "dew"
+	// Uplink is the name of the interface by which the cell's network reaches
+	// that of the host.
+	Uplink = "up0"
 	// maxName is the longest name of an interface (IFNAMSIZ less its end).
 	maxName = 15
 	// LogGroup is the netlink group of the flow log.
@@ -108,17 +111,29 @@ func (b *builder) hooks() {
 	b.base("input", nft.NF_INET_LOCAL_IN, 0,
 		rule(nft.Called(nft.IIFName(), "lo"), nft.Accept()),
 		rule(established(), nft.Accept()),
-		rule(fromGuest(), nft.Goto("guest")))
+		rule(fromGuest(), nft.Goto("guest")),
+		rule(nft.Called(nft.IIFName(), Uplink), tcp(), nft.Reset())) // who talks to a guest whose connection was cut learns of it
 	b.base("forward", nft.NF_INET_FORWARD, 0,
 		rule(established(), nft.Accept()),
 		rule(fromGuest(), nft.Goto("guest")),
 		rule(toGuest(), nft.Goto("inbound")))
 	b.base("output", nft.NF_INET_LOCAL_OUT, 0,
-		rule(nft.NotPrefixed(nft.OIFName(), Prefix), nft.Accept()),
 		rule(established(), nft.Accept()),
+		rule(nft.Called(nft.OIFName(), Uplink), nft.Goto("beyond")),
+		rule(nft.NotPrefixed(nft.OIFName(), Prefix), nft.Accept()),
 		rule(tcp(), nft.InSet("served", nft.DAddr(), nft.DPort()), nft.Accept()),
 		rule(tcp(), nft.Reset()))
+	// The cell itself has no business outside. What it sends there was meant for
+	// an instance whose vNIC has just gone.
+	b.chain("beyond", rule(isProbe(), nft.Accept()), rule(tcp(), nft.Reset()), rule(nft.Drop()))
+	// Outside all guests are one address: the host has a route to no guest.
+	b.base("outward", nft.NF_INET_POST_ROUTING, natPriority, rule(nft.Called(nft.OIFName(), Uplink), nft.Masquerade()))
+	outward := b.table.Chain("outward").Base
+	outward.Drop, outward.NAT = false, true
 }
+
+// natPriority is where the kernel changes sources (NF_IP_PRI_NAT_SRC).
+const natPriority = 100
 
 // guestChains decide about the first packet of a connection.
 func (b *builder) guestChains() {

@@ -95,3 +95,18 @@ func arp(op uint16, senderMAC [6]byte, sender netip.Addr, targetMAC [6]byte, tar
 	p = append(append(p, senderMAC[:]...), sender.AsSlice()...)
 	return append(append(p, targetMAC[:]...), target.AsSlice()...)
 }
+
+// answerTo is the first packet that answers another one.
+func answerTo(ip []byte) []byte {
+	src, dst := netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20]))
+	rest := ip[int(ip[0]&15)*4:]
+	from, to := binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:])
+	switch ip[9] {
+	case protoTCP:
+		return tcpSegment(dst, src, to, from, syn|ack, 500, binary.BigEndian.Uint32(rest[4:])+1, nil)
+	case protoUDP:
+		return udpDatagram(dst, src, to, from, []byte("!"))
+	}
+	kind := map[byte]byte{8: 0, 13: 14}[rest[0]]
+	return icmpMessage(dst, src, kind, rest[1], rest[4:8]...)
+}

@@ -37,7 +37,9 @@ type tap struct {
 	addr netip.Addr
 }
 
-const uplink = "up0"
+const uplink = Uplink
+
+var uplinkAddr = netip.AddrFrom4([4]byte{172, 31, 255, 1})
 
 func newNetwork(t testing.TB) *vnet.Network {
 	t.Helper()
@@ -114,7 +116,7 @@ func (l *lab) openUplink() *tap {
 		if err != nil {
 			return err
 		}
-		addr, _ := netlink.ParseAddr("172.31.255.1/32")
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: uplinkAddr.AsSlice(), Mask: net.CIDRMask(32, 32)}}
 		return errors.Join(netlink.LinkSetARPOff(link), netlink.AddrAdd(link, addr), netlink.LinkSetUp(link),
 			netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}, Scope: netlink.SCOPE_LINK}),
 			os.WriteFile("/proc/sys/net/ipv4/conf/"+uplink+"/rp_filter", []byte("0"), 0))

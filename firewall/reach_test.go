@@ -269,6 +269,9 @@ func (l *lab) attempt(q Question, port uint16) bool {
 		return l.totalDrops() == before
 	}
 	at := l.out
+	if q.From.Endpoint != nil && q.From.Endpoint.VNIC != "" && (q.To.Endpoint == nil || q.To.Endpoint.VNIC == "") && l.local(dst) == nil {
+		return l.outward(q, src, dst)
+	}
 	if q.To.Endpoint == nil {
 		if e := l.local(dst); e != nil {
 			at = e
@@ -283,6 +286,41 @@ func (l *lab) attempt(q Question, port uint16) bool {
 		}
 	}
 	return false
+}
+
+// outward looks at what left by the uplink: nothing but the packet of the
+// question, in the name of the uplink. An answer to it gets back to who asked and
+// to nobody else; what is no answer gets to nobody.
+func (l *lab) outward(q Question, src, dst netip.Addr) bool {
+	l.t.Helper()
+	left := false
+	for _, f := range l.out.drain() {
+		s, ok := look(f)
+		if !ok || s.src != uplinkAddr || s.dst != dst {
+			l.t.Errorf("%v: left the cell: %v", q, s)
+			continue
+		}
+		left = true
+		l.out.inject(answerTo(f[14:]))
+		back := l.taps[q.From.Endpoint.VNIC].only(fmt.Sprintf("%v: the answer to %v", q, s))
+		if back.src != dst || back.dst != src || back.protocol != s.protocol {
+			l.t.Errorf("%v: the answer came as %v", q, back)
+		}
+	}
+	stranger := netip.MustParseAddr("203.0.113.9")
+	for _, to := range []netip.Addr{uplinkAddr, src} { // also by somebody who knows where guests have their addresses
+		l.out.inject(udpDatagram(stranger, to, q.Port, 9, []byte("?")))
+		l.out.inject(tcpSegment(stranger, to, q.Port, 9, syn, 1, 0, nil))
+	}
+	for _, one := range l.taps {
+		for _, f := range one.drain() {
+			if s, _ := look(f); !s.embedded && s.flags&rst == 0 { // but for the refusal of the question itself
+				l.t.Errorf("%v: %v got %v", q, one.addr, s)
+			}
+		}
+	}
+	l.out.drain()
+	return left
 }
 
 func (l *lab) local(a netip.Addr) *tap {

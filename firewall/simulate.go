@@ -77,7 +77,7 @@ type place struct {
 
 // outside is the name that simulated packets give to every interface that is
 // not a guest's.
-const outside = "outside"
+const outside = Uplink
 
 func locate(t cf.Topology, one Peer) place {
 	e, a := one.Endpoint, one.Addr

@@ -141,6 +141,11 @@ func decodeKnown(name string, a *attrs) (Expr, error) {
 		return Counter{}, nil
 	case "log":
 		return Log{netlink.U16(a[unix.NFTA_LOG_GROUP]), a.u32(unix.NFTA_LOG_SNAPLEN), a.text(unix.NFTA_LOG_PREFIX)}, nil
+	case "masq":
+		if a[unix.NFTA_MASQ_FLAGS] != nil || a[unix.NFTA_MASQ_REG_PROTO_MIN] != nil {
+			return nil, nil
+		}
+		return Masquerading{}, nil
 	case "reject":
 		return Reject{a.u32(unix.NFTA_REJECT_TYPE), netlink.U8(a[unix.NFTA_REJECT_ICMP_CODE])}, nil
 	}
@@ -226,7 +231,7 @@ func decodeBase(family uint8, a *attrs) (*Base, error) {
 		return nil, err
 	}
 	base := &Base{Hook: hook.u32(unix.NFTA_HOOK_HOOKNUM), Priority: int32(hook.u32(unix.NFTA_HOOK_PRIORITY)),
-		Drop: a.u32(unix.NFTA_CHAIN_POLICY) == NF_DROP, Device: hook.text(unix.NFTA_HOOK_DEV)}
+		Drop: a.u32(unix.NFTA_CHAIN_POLICY) == NF_DROP, NAT: a.text(unix.NFTA_CHAIN_TYPE) == "nat", Device: hook.text(unix.NFTA_HOOK_DEV)}
 	if family != NFPROTO_NETDEV || hook[NFTA_HOOK_DEVS] == nil {
 		return base, nil
 	}

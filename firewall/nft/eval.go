@@ -134,6 +134,8 @@ func (m *machine) rule(r Rule) (v Verdict, hit bool, err error) {
 		switch x := x.(type) {
 		case Decide:
 			return x.Verdict, true, nil
+		case Masquerading:
+			return accept(), true, nil
 		case Reject:
 			m.out.Reject = &x
 			return Verdict{}, true, nil

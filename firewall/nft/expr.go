@@ -108,6 +108,8 @@ type (
 		Type uint32
 		Code uint8
 	}
+	// Masquerading gives a connection the address of the interface that it leaves by.
+	Masquerading struct{}
 	// Opaque is an instruction of somebody else's.
 	Opaque struct{ Name, Data string }
 )
@@ -126,7 +128,11 @@ func (Limit) name() string     { return "limit" }
 func (Counter) name() string   { return "counter" }
 func (Log) name() string       { return "log" }
 func (Reject) name() string    { return "reject" }
-func (o Opaque) name() string  { return o.Name }
+
+func (Masquerading) name() string            { return "masq" }
+func (Masquerading) encode(*netlink.Encoder) {}
+
+func (o Opaque) name() string { return o.Name }
 
 func (m Meta) encode(e *netlink.Encoder) {
 	e.U32(unix.NFTA_META_KEY, m.Key)

@@ -33,5 +33,6 @@ const (
 	NF_CT_STATE_RELATED        = 1 << 2
 	NF_CT_STATE_NEW            = 1 << 3
 	IPS_CONFIRMED              = 1 << 3
+	IPS_DST_NAT                = 1 << 5
 	ICMP_ADMIN_PROHIBITED_CODE = 13 // ICMP_PKT_FILTERED
 )

@@ -57,7 +57,15 @@ func (h *Base) encode(e *netlink.Encoder, family uint8) {
 		policy = NF_DROP
 	}
 	e.U32(unix.NFTA_CHAIN_POLICY, policy)
-	e.Text(unix.NFTA_CHAIN_TYPE, "filter")
+	e.Text(unix.NFTA_CHAIN_TYPE, h.kind())
+}
+
+// kind is the type of the chain in the words of nft(8).
+func (h *Base) kind() string {
+	if h.NAT {
+		return "nat"
+	}
+	return "filter"
 }
 
 func (b *batch) delChain(t *Table, c *Chain) {

@@ -35,6 +35,7 @@ func every() *Ruleset {
 		Chains: []*Chain{
 			{Name: "in", Base: &Base{Hook: NF_INET_LOCAL_IN, Priority: -5, Drop: true}, Rules: []Rule{
 				NewRule(State("established", NF_CT_STATE_ESTABLISHED), Accept()),
+				NewRule(Redirected(), Accept()),
 				NewRule(Confirmed(), Called(IIFName(), "lo"), Accept()),
 				NewRule(Prefixed(IIFName(), "dew"), Is(HeaderStart(), "!=", "0x45", "\x45"), Drop()),
 				NewRule(NotPrefixed(OIFName(), "dew"), Called(IIFName(), "lo"), Accept()),
@@ -50,6 +51,7 @@ func every() *Ruleset {
 				NewRule(IsProto("", "tcp", 6), Reset()),
 				NewRule(Prohibit()),
 			}},
+			{Name: "out", Base: &Base{Hook: NF_INET_POST_ROUTING, Priority: 100, NAT: true}, Rules: []Rule{NewRule(Called(OIFName(), "lo"), Masquerade())}},
 			{Name: "other", Rules: []Rule{NewRule(IsAddr(SAddr(), ">=", "240.0.0.0", [4]byte{240}), Drop()), NewRule(Goto("third"))}},
 			{Name: "third"},
 		}}}}

@@ -37,6 +37,7 @@ type Base struct {
 	Hook     uint32
 	Priority int32
 	Drop     bool
+	NAT      bool   // sees the first packet of each connection only, and may change addresses
 	Device   string // for NFPROTO_NETDEV; "dew*" is every device of that prefix
 }
 

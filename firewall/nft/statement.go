@@ -184,8 +184,13 @@ func State(text string, bits uint32) Statement {
 
 // Confirmed tells whether the packet belongs to a connection of which an earlier
 // one passed all rules.
-func Confirmed() Statement {
-	return Statement{"ct status confirmed", []Expr{CT{Key: unix.NFT_CT_STATUS}, Bitwise{0, native32(IPS_CONFIRMED), native32(0)},
+func Confirmed() Statement { return status("confirmed", IPS_CONFIRMED) }
+
+// Redirected tells whether the connection's destination was changed by a rule.
+func Redirected() Statement { return status("dnat", IPS_DST_NAT) }
+
+func status(text string, bit uint32) Statement {
+	return Statement{"ct status " + text, []Expr{CT{Key: unix.NFT_CT_STATUS}, Bitwise{0, native32(bit), native32(0)},
 		Cmp{unix.NFT_CMP_NEQ, 0, native32(0)}}}
 }
 
@@ -277,6 +282,9 @@ func Reset() Statement {
 func Prohibit() Statement {
 	return Statement{"reject with icmp admin-prohibited", []Expr{Reject{unix.NFT_REJECT_ICMP_UNREACH, ICMP_ADMIN_PROHIBITED_CODE}}}
 }
+
+// Masquerade ends a rule of a NAT chain.
+func Masquerade() Statement { return Statement{"masquerade", []Expr{Masquerading{}}} }
 
 // Rated is an element whose finding is bounded: it is not found while one of
 // the buckets is empty.

@@ -57,7 +57,7 @@ func (h *Base) text() string {
 		return fmt.Sprintf("type filter hook ingress device %q priority %d; policy %s;", h.Device, h.Priority, policy)
 	}
 	hook := []string{"prerouting", "input", "forward", "output", "postrouting"}[min(h.Hook, 4)]
-	return fmt.Sprintf("type filter hook %s priority %d; policy %s;", hook, h.Priority, policy)
+	return fmt.Sprintf("type %s hook %s priority %d; policy %s;", h.kind(), hook, h.Priority, policy)
 }
 
 // declaration is a set without its elements: its kind, and what stands in its body.
