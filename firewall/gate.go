@@ -129,6 +129,20 @@ func (g *Gate) Opened() ([]string, error) {
 	return names, nil
 }
 
+// Probe sends a packet of the kind that gates take off, from the network of the
+// calling thread.
+func Probe(to netip.Addr) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protoProbe)
+	if err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Sendto(fd, []byte("dew"), unix.MSG_DONTWAIT, &unix.SockaddrInet4{Addr: to.As4()}); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	return nil
+}
+
 // Remove removes the table.
 func (g *Gate) Remove() error {
 	g.mu.Lock()
@@ -177,6 +191,7 @@ func gateTable(wire string, r GateRules) *nft.Ruleset {
 		rule(nft.Drop()))
 	b.base("input", nft.NF_INET_LOCAL_IN, gatePriority,
 		rule(in(nft.IIFName), cell(""), nft.InSet("host", nft.DAddr()), nft.Accept()),
+		rule(in(nft.IIFName), tcp(), nft.Reset()), // refused, as the Wall refuses
 		rule(in(nft.IIFName), nft.Drop()))
 	b.base("passed", nft.NF_INET_POST_ROUTING, passedPriority,
 		rule(cell(""), begins, count(countPassed)),
