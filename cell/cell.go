@@ -42,8 +42,12 @@ type Config struct {
 	// Guests is the network that the instances of this cell have their
 	// addresses in.
 	Guests netip.Prefix
-	// Protected are destinations that no broad security group opens.
+	// Protected are destinations that no broad security group opens, besides
+	// this host's own addresses, loopback and metadata services.
 	Protected []cf.Protected
+	// Uplink gives guests a way out of their network, to what their security
+	// groups allow. It changes the host: see Uplink.
+	Uplink bool
 	// Upstreams are the name servers that outside names are asked of.
 	Upstreams []netip.AddrPort
 	// Drain returns when no router sends requests to the instance any more and
@@ -68,6 +72,7 @@ type Cell struct {
 	groups  *cgroup.Host
 	wiring  *wiring
 	names   *resolver.Resolver
+	uplink  *Uplink // nil: guests have no way out
 	reports *reporter
 	pool    *addresses
 	starts  chan struct{} // holds a token for each start that may be under way
@@ -120,7 +125,25 @@ func New(ctx context.Context, cfg Config) (*Cell, error) {
 		c.Close()
 		return nil, fmt.Errorf("firewall: %w", err)
 	}
+	c.openUplink()
 	return c, nil
+}
+
+// openUplink makes the way out, or takes over the one that is there. Guests run
+// without one when it fails: most of them serve without.
+func (c *Cell) openUplink() {
+	if !c.cfg.Uplink {
+		// An earlier cell may have left one.
+		if err := RemoveUplink(UplinkName(c.cfg.ID)); err != nil {
+			c.cfg.Log.Warn("cell: the uplink cannot be removed", "err", err)
+		}
+		return
+	}
+	c.uplink = NewUplink(c.network, UplinkName(c.cfg.ID), c.cfg.Log)
+	// What fails is tried again, and told, by the uplink's Watch.
+	if err := c.uplink.Converge(c.wiring.hostAddresses()); err != nil {
+		c.cfg.Log.Debug("cell: the uplink is not there yet", "err", err)
+	}
 }
 
 func (c *Config) fill() {
@@ -146,7 +169,21 @@ func (c *Cell) Close() error {
 	for _, i := range c.instances {
 		i.letGo()
 	}
-	return errors.Join(c.wiring.wall.Close(), c.network.Close())
+	var err error
+	if c.uplink != nil {
+		err = c.uplink.Close()
+	}
+	return errors.Join(err, c.wiring.wall.Close(), c.network.Close())
+}
+
+// card is the vNIC of a new guest: it sends no more in one piece than the host
+// passes on.
+func (c *Cell) card(addr netip.Addr) vnet.VNIC {
+	card := nic(addr)
+	if c.uplink != nil {
+		card.MTU = c.uplink.MTU()
+	}
+	return card
 }
 
 // Network is what the cell's guests are in.
@@ -302,8 +339,9 @@ func (c *Cell) Wake() {
 // Rewired returns when who may talk to whom is in force as the ledger says now.
 func (c *Cell) Rewired(ctx context.Context) error { return c.wiring.sync(ctx) }
 
-// Shut ends all guests, politely, while Run runs, and begins no others. What was
-// placed stays placed: the next cell begins it anew.
+// Shut ends all guests, politely, while Run runs, begins no others, and takes
+// their way out off the host. What was placed stays placed: the next cell begins
+// it anew.
 func (c *Cell) Shut(ctx context.Context) error {
 	c.closing.Store(true)
 	c.Wake()
@@ -311,6 +349,9 @@ func (c *Cell) Shut(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if !slices.ContainsFunc(c.list(), func(i *instance) bool { return !i.over() }) {
+			if c.uplink != nil {
+				return c.uplink.Remove()
+			}
 			return nil
 		}
 		select {
@@ -349,6 +390,9 @@ func (c *Cell) Run(ctx context.Context) error {
 	})
 	all.Go(func() { c.reports.run(ctx) })
 	all.Go(func() { c.wiring.run(ctx) })
+	if c.uplink != nil {
+		all.Go(func() { c.uplink.Watch(ctx, c.wiring.hostAddresses) })
+	}
 	all.Go(func() { c.sample(ctx) })
 	all.Go(func() { c.insist(ctx, "the firewall is not watched", c.watchWall) })
 	flows := newFlowLog(c.cfg.Logs)

@@ -2,6 +2,7 @@ package cell
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,15 +16,24 @@ import (
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/tender"
 	"github.com/dewpaas/dew/tender/keeper"
+	"github.com/dewpaas/dew/vnet"
 )
 
 // label is all that a cell must know again of a guest.
 type label struct {
 	Placement cf.Placement // without the environment
 	Addr      netip.Addr
+	MTU       int // of its vNIC; 0: vnet.DefaultMTU
 	Started   time.Time
 	Tender    string    // its kind
 	Boot      []cf.Step // until the guest was started
+}
+
+// card is the guest's vNIC.
+func (l *label) card() vnet.VNIC {
+	card := nic(l.Addr)
+	card.MTU = cmp.Or(l.MTU, card.MTU)
+	return card
 }
 
 // instance is one placement from its start to its end. Its life is one

@@ -65,7 +65,7 @@ func (c *Cell) Lend(ctx context.Context, wishes []Wish, policies []cf.NetworkPol
 		if err != nil {
 			return nil, nil, err
 		}
-		l.places = append(l.places, Place{GUID: fmt.Sprintf("%s-%d", l.key, i), VNIC: nic(addr)})
+		l.places = append(l.places, Place{GUID: fmt.Sprintf("%s-%d", l.key, i), VNIC: c.card(addr)})
 	}
 	c.wiring.mu.Lock()
 	c.wiring.lent[l.key] = l
@@ -86,7 +86,7 @@ func (c *Cell) Lend(ctx context.Context, wishes []Wish, policies []cf.NetworkPol
 func (l *loan) addTo(t *cf.Topology, known *world) {
 	for i, p := range l.places {
 		w := l.wishes[i]
-		e := known.endpoint(&cf.Placement{Meta: cf.Meta{GUID: p.GUID}, AppGUID: w.AppGUID, SpaceGUID: w.SpaceGUID, Type: lentPrefix}, p.VNIC.Addr)
+		e := known.endpoint(&cf.Placement{Meta: cf.Meta{GUID: p.GUID}, AppGUID: w.AppGUID, SpaceGUID: w.SpaceGUID, Type: lentPrefix}, p.VNIC)
 		if e.AppName == "" {
 			e.AppName = w.Name
 		}

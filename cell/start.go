@@ -40,7 +40,7 @@ func (i *instance) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	i.label.Addr, i.label.Started = addr, time.Now()
+	i.label.Addr, i.label.MTU, i.label.Started = addr, i.c.card(addr).MTU, time.Now()
 	i.step("cell")
 	if err := i.boot(ctx); err != nil {
 		i.c.wiring.dismiss(p.GUID)
@@ -78,7 +78,7 @@ func (i *instance) boot(ctx context.Context) error {
 	spec.Program = files.add(d.Program(start.Program.Name))
 	spec.Image = files.add(d.Image())
 	i.step("droplet")
-	card := nic(i.label.Addr)
+	card := i.label.card()
 	spec.Tap = files.add(i.c.network.AddTap(card, func() error { return i.c.wiring.admit(ctx, i.label) }))
 	if files.err != nil {
 		return files.err
@@ -160,7 +160,7 @@ const overlayShare = 4
 
 // config is the boot record of the guest.
 func (i *instance) config(d *droplet.Droplet, start *droplet.Start, env []string) boot.Config {
-	p, card := &i.label.Placement, nic(i.label.Addr)
+	p, card := &i.label.Placement, i.label.card()
 	return boot.Config{
 		Args: start.Args, Env: append(env, start.Env...), Hostname: p.GUID, Workdir: d.Manifest().Workdir,
 		OverlayQuota: min(uint64(p.DiskMB)<<20, uint64(p.MemoryMB)<<20/overlayShare),

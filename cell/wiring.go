@@ -29,6 +29,7 @@ type wiring struct {
 	lent  map[string]*loan
 	// inForce is what was applied last.
 	inForce cf.Topology
+	host    []netip.Addr // this host's own addresses, as the wall knows them
 }
 
 func newWiring(c *Cell, wall *firewall.Wall) *wiring {
@@ -145,12 +146,18 @@ func (w *wiring) apply(ctx context.Context) error {
 	t.Gateway, t.GatewayMAC = vnet.Gateway, vnet.GatewayMAC
 	t.Resolvers = []netip.AddrPort{netip.AddrPortFrom(vnet.Gateway, 53)}
 	t.Guests = []netip.Prefix{w.c.cfg.Guests}
-	t.Protected = w.c.cfg.Protected
+	host := w.hostAddresses()
+	if stale || host == nil {
+		if now, err := ownAddresses(); err == nil {
+			host = now
+		}
+	}
+	t.Protected = protected(w.c.cfg.Protected, host)
 	w.mu.Lock()
 	w.known = known
 	t.Endpoints = append([]cf.Endpoint(nil), t.Endpoints...)
 	for _, l := range w.local {
-		t.Endpoints = append(t.Endpoints, known.endpoint(&l.Placement, l.Addr))
+		t.Endpoints = append(t.Endpoints, known.endpoint(&l.Placement, l.card()))
 	}
 	for _, l := range w.lent {
 		l.addTo(&t, known)
@@ -175,8 +182,36 @@ func (w *wiring) apply(ctx context.Context) error {
 		w.c.cfg.Log.Warn("cell: some names are not served", "err", err)
 	}
 	w.mu.Lock()
-	w.inForce = t
+	w.inForce, w.host = t, host
 	w.mu.Unlock()
 	w.c.cfg.Wired(t)
 	return unread
+}
+
+// hostAddresses are this host's own addresses, as far as the wall protects them.
+func (w *wiring) hostAddresses() []netip.Addr {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.host
+}
+
+func ownAddresses() ([]netip.Addr, error) {
+	list, err := resolver.HostAddresses()
+	addrs := []netip.Addr{}
+	for _, p := range list {
+		if a := p.Addr(); a.Is4() && !a.IsLoopback() {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs, err
+}
+
+// protected is what no broad security group opens.
+func protected(more []cf.Protected, host []netip.Addr) []cf.Protected {
+	list := append([]cf.Protected{{Prefix: netip.MustParsePrefix("169.254.0.0/16"), What: "metadata addresses"},
+		{Prefix: netip.MustParsePrefix("127.0.0.0/8"), What: "loopback"}}, more...)
+	for _, a := range host {
+		list = append(list, cf.Protected{Prefix: netip.PrefixFrom(a, a.BitLen()), What: "the host"})
+	}
+	return list
 }

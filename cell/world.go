@@ -124,7 +124,7 @@ func (w *world) readOthers(tx cf.Tx, cell string) error {
 		if err != nil {
 			return err
 		}
-		e := w.endpoint(p, addr)
+		e := w.endpoint(p, nic(addr))
 		e.VNIC = ""
 		e.Ready = r.Routable && r.State == cf.InstanceRunning && !p.Stopping
 		w.topology.Endpoints = append(w.topology.Endpoints, e)
@@ -133,12 +133,11 @@ func (w *world) readOthers(tx cf.Tx, cell string) error {
 }
 
 // endpoint is an instance as the network sees it.
-func (w *world) endpoint(p *cf.Placement, addr netip.Addr) cf.Endpoint {
-	card := nic(addr)
+func (w *world) endpoint(p *cf.Placement, card vnet.VNIC) cf.Endpoint {
 	ports := []uint16{cf.AppPort}
 	if p.TaskGUID != "" {
 		ports = nil
 	}
 	return cf.Endpoint{GUID: p.GUID, Index: p.Index, AppGUID: p.AppGUID, AppName: w.names[p.AppGUID], SpaceGUID: p.SpaceGUID, OrgGUID: w.orgs[p.SpaceGUID],
-		ProcessType: p.Type, Stage: cf.Running, Addr: addr, Ports: append(ports, w.ports[p.AppGUID]...), VNIC: card.Name, MAC: card.MAC, MTU: vnet.DefaultMTU}
+		ProcessType: p.Type, Stage: cf.Running, Addr: card.Addr, Ports: append(ports, w.ports[p.AppGUID]...), VNIC: card.Name, MAC: card.MAC, MTU: card.MTU}
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	landlord "github.com/dewpaas/dew/cell"
 	"github.com/dewpaas/dew/tender/keeper"
 )
 
@@ -28,7 +29,11 @@ func (d *downCmd) Run(ctx context.Context, c *console) error {
 	if err == nil {
 		return askDown(ctx, conn)
 	}
-	n, err := endGuests(ctx, filepath.Join(d.Data, "cell"))
+	folder := filepath.Join(d.Data, "cell")
+	n, err := endGuests(ctx, folder)
+	if err == nil {
+		err = removeUplink(folder)
+	}
 	if err != nil {
 		return withHint(err, "is "+d.Data+" the folder of a foundation? Choose another with --data")
 	}
@@ -75,6 +80,19 @@ func endGuests(ctx context.Context, folder string) (int, error) {
 	}
 	all.Wait()
 	return len(list), errors.Join(errs...)
+}
+
+// removeUplink takes off the host what a foundation that does not run has left of
+// its guests' way out.
+func removeUplink(folder string) error {
+	id, err := os.ReadFile(filepath.Join(folder, idFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return landlord.RemoveUplink(landlord.UplinkName(strings.TrimSpace(string(id))))
 }
 
 func endGuest(ctx context.Context, k *keeper.Client, name string) error {

@@ -45,6 +45,7 @@ type upCmd struct {
 	Tender []string     `enum:"process,qemu" default:"process" help:"Kinds of tender that guests can have, the one they get unasked first: ${enum}."`
 	Memory size         `help:"Memory that instances may use in all; three quarters of the machine's unless given."`
 	Guests netip.Prefix `default:"10.255.0.0/16" help:"Network of the guests; nobody else sees it."`
+	Uplink bool         `default:"true" negatable:"" help:"Let guests reach what their security groups allow outside of this host. docs/operate/network.md says what it changes on the host."`
 	Debug  bool         `help:"Log what the scheduler decides."`
 
 	streetFlags
@@ -185,9 +186,12 @@ func (f *platform) lock() error {
 	return nil
 }
 
+// idFile is where the name of this machine's cell is kept.
+const idFile = "id"
+
 // cellID is the name of this machine's cell, made once.
 func cellID(folder string) (string, error) {
-	name := filepath.Join(folder, "id")
+	name := filepath.Join(folder, idFile)
 	b, err := os.ReadFile(name)
 	if err == nil {
 		return strings.TrimSpace(string(b)), nil
@@ -215,10 +219,6 @@ func (f *platform) openCell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	protected, err := resolver.HostAddresses()
-	if err != nil {
-		return err
-	}
 	upstreams, err := resolver.Upstreams("/etc/resolv.conf")
 	if err != nil {
 		f.log.Warn("guests find no names of the outside", "err", err)
@@ -230,7 +230,7 @@ func (f *platform) openCell(ctx context.Context) error {
 		}
 	}
 	config := landlord.Config{ID: id, Zone: "z1", MemoryMB: int(memory >> 20), DiskMB: unlimitedDisk, Tenders: u.Tender, Store: f.plane.ledger, Droplets: droplets,
-		Logs: f.plane.logs, Log: f.log, Guests: u.Guests, Protected: protectedFrom(protected), Upstreams: upstreams, Drain: f.feed.Drained,
+		Logs: f.plane.logs, Log: f.log, Guests: u.Guests, Uplink: u.Uplink, Upstreams: upstreams, Drain: f.feed.Drained,
 		Keeper: func(ctx context.Context) (*keeper.Client, error) {
 			return keeper.Open(ctx, folder, func() *exec.Cmd { return keeperCommand(folder) })
 		}}
@@ -253,17 +253,6 @@ func mostOfTheMemory() (uint64, error) {
 		return 0, fmt.Errorf("ask for the machine's memory: %w", err)
 	}
 	return info.Totalram * uint64(info.Unit) / 4 * 3, nil
-}
-
-// protectedFrom are the destinations that no broad security group opens.
-func protectedFrom(host []netip.Prefix) []cf.Protected {
-	list := []cf.Protected{{Prefix: netip.MustParsePrefix("169.254.0.0/16"), What: "metadata addresses"}, {Prefix: netip.MustParsePrefix("127.0.0.0/8"), What: "loopback"}}
-	for _, p := range host {
-		if p.Addr().Is4() && !p.Addr().IsLoopback() {
-			list = append(list, cf.Protected{Prefix: p, What: "the host"})
-		}
-	}
-	return list
 }
 
 // keeperCommand starts the process that holds the guests: of a session of its
