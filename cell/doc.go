@@ -17,11 +17,13 @@
 // Goroutines, all started and ended by Run: converge (owns the table of
 // instances), one life per instance and two readers of its outputs, the
 // reporter (owns what is written to the ledger), the wiring (owns the
-// topology), the sampler, the watch over the firewall, and the flow log
+// topology), the sampler, the watch over the firewall, the watch over the way out
+// (uplink.go), and the flow log
 // (flow.go: denied connections in the logs of the apps). Lend gives places in
 // the network to who owns the cell, for `dew breach`. Locks: Cell.mu guards the table for readers,
 // instance.mu its state for others, addresses.mu, reporter.mu; none is held
-// while another is taken or while anything could block.
+// while another is taken or while anything could block. Uplink.mu is held while
+// the host is changed or tested.
 //
 // It refuses to start what it has no rules, no address or no memory for, and
 // to start one instance twice.

@@ -17,6 +17,9 @@
 // all else). Everything is a lookup by key, so the number of rules does not
 // matter. What nothing allows is refused, counted and logged.
 //
+// What leaves does so by the uplink, in its name; on its other end, in the host's
+// network, stands a Gate.
+//
 // A Wall has one mutex and starts no goroutine; Watch and Flows run in their
 // caller's. It refuses topologies that contradict themselves in part: the part
 // is denied and named as a Problem, the rest is in force.

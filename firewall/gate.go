@@ -214,4 +214,3 @@ func gateTable(wire string, r GateRules) *nft.Ruleset {
 	rs.Sort()
 	return rs
 }
-

@@ -105,39 +105,44 @@ func golden(t *testing.T, name, got string) {
 // The wildcard lock has no text that this version of nft can read; the rules
 // behind its hook are those of the lock per tap.
 func TestNftMeansTheSame(t *testing.T) {
+	for _, lock := range []Lock{LockRouting, LockDevice} {
+		t.Run(lock.String(), func(t *testing.T) { meansTheSame(t, compile(t, sample(), lock), "dew2", "dew3", "dew4") })
+	}
+	t.Run("gate", func(t *testing.T) {
+		meansTheSame(t, gateTable(Table, GateRules{Cell: netip.MustParseAddr("169.254.192.3"), Opened: []string{"eth0"}, Host: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}))
+	})
+}
+
+func meansTheSame(t *testing.T, rs *nft.Ruleset, devices ...string) {
+	t.Helper()
 	binary, err := exec.LookPath("nft")
 	if err != nil {
 		t.Skip("needs nft: apt-get install nftables")
 	}
-	for _, lock := range []Lock{LockRouting, LockDevice} {
-		t.Run(lock.String(), func(t *testing.T) {
-			rs := compile(t, sample(), lock)
-			theirs, ours := newNamespace(t), newNamespace(t)
-			addDevices(t, theirs, "dew2", "dew3", "dew4")
-			addDevices(t, ours, "dew2", "dew3", "dew4")
-			if err := theirs.within(func() error {
-				c := exec.Command(binary, "-f", "-")
-				c.Stdin = strings.NewReader(rs.Text())
-				out, err := c.CombinedOutput()
-				if err != nil {
-					return fmt.Errorf("%s: %w", out, err)
-				}
-				return nil
-			}); err != nil {
-				t.Fatalf("%v\n%s", err, rs.Text())
-			}
-			conn, err := nft.Open(ours.within)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if _, err := conn.Commit(nft.Diff(&nft.Ruleset{}, rs), 0); err != nil {
-				t.Fatal(err)
-			}
-			same(t, "our messages", ours, rs)
-			same(t, "the text", theirs, rs)
-		})
+	theirs, ours := newNamespace(t), newNamespace(t)
+	addDevices(t, theirs, devices...)
+	addDevices(t, ours, devices...)
+	if err := theirs.within(func() error {
+		c := exec.Command(binary, "-f", "-")
+		c.Stdin = strings.NewReader(rs.Text())
+		out, err := c.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w", out, err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatalf("%v\n%s", err, rs.Text())
 	}
+	conn, err := nft.Open(ours.within)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Commit(nft.Diff(&nft.Ruleset{}, rs), 0); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "our messages", ours, rs)
+	same(t, "the text", theirs, rs)
 }
 
 // same checks that a namespace has exactly the rules.

@@ -1,7 +1,7 @@
 // Package vnet wires guests: a network namespace of Dew's own, one tap per
-// guest in it, and ways in from the host's network. `dew run` makes one Network
-// per run, a cell one for all its guests. The host's own interfaces, routes and
-// rules are never touched.
+// guest in it, ways in from the host's network, and one way out. `dew run` makes
+// one Network per run, a cell one for all its guests. Of the host's own network
+// only Uplink and SetForwarding change anything.
 //
 // Routed, not bridged: every vNIC is a point-to-point /32 behind one fixed
 // gateway address and MAC, with a permanent neighbour entry on both sides, so

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -82,17 +83,13 @@ func (b book) show(w http.ResponseWriter, r *http.Request) {
 		failed(w, err)
 		return
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			failed(w, err)
-			return
-		}
-		fmt.Fprintln(w, text)
+	entries, err := pgx.CollectRows(rows, pgx.RowTo[string]) // all of them: a connection that breaks is no short list
+	if err != nil {
+		failed(w, err)
+		return
 	}
-	if err := rows.Err(); err != nil {
-		log.Print(err)
+	for _, text := range entries {
+		fmt.Fprintln(w, text)
 	}
 }
 

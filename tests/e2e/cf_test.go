@@ -56,16 +56,7 @@ func TestCF(t *testing.T) {
 func up(t *testing.T) (address, password string) {
 	dew := build(t, filepath.Join("..", "..", "cmd", "dew"))
 	data := filepath.Join(t.TempDir(), "data")
-	cache, err := os.UserCacheDir()
-	if err == nil {
-		err = errors.Join(os.MkdirAll(filepath.Join(cache, "dew", "stager"), 0o755), os.MkdirAll(data, 0o700))
-	}
-	if err == nil {
-		err = os.Symlink(filepath.Join(cache, "dew", "stager"), filepath.Join(data, "stager"))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	shareCaches(t, data)
 	address = freeAddress(t)
 	t.Cleanup(func() {
 		if out, err := exec.Command(dew, "down", "--data", data).CombinedOutput(); err != nil {
@@ -80,6 +71,22 @@ func up(t *testing.T) (address, password string) {
 		t.Fatal(err)
 	}
 	return address, strings.TrimSpace(string(text))
+}
+
+// shareCaches gives a foundation the machine's build caches, so that the standard
+// library is compiled once and not once a test.
+func shareCaches(t *testing.T, data string) {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err == nil {
+		err = errors.Join(os.MkdirAll(filepath.Join(cache, "dew", "stager"), 0o755), os.MkdirAll(data, 0o700))
+	}
+	if err == nil {
+		err = os.Symlink(filepath.Join(cache, "dew", "stager"), filepath.Join(data, "stager"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // street asks apps for things through the router.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -88,6 +89,7 @@ func start(t *testing.T, address string, env []string, program string, args ...s
 type platform struct {
 	t          *testing.T
 	url, token string
+	client     *http.Client // nil: the default one
 }
 
 // newPlatform starts `dew api` on a folder of its own.
@@ -96,6 +98,14 @@ func newPlatform(t *testing.T) *platform {
 	address, data := freeAddress(t), t.TempDir()
 	start(t, address, nil, dew, "api", "--data", data, "--listen", address, "--domain", "apps.test")
 	p := &platform{t: t, url: "http://" + address}
+	p.login(data)
+	return p
+}
+
+// login makes p the admin of a foundation with that data folder.
+func (p *platform) login(data string) {
+	t := p.t
+	t.Helper()
 	p.do("GET", "/", "") // it listens before it is ready to answer
 	password, err := os.ReadFile(filepath.Join(data, "admin-password"))
 	if err != nil {
@@ -113,7 +123,6 @@ func newPlatform(t *testing.T) *platform {
 	if p.token == "" {
 		t.Fatalf("no token in %v", body)
 	}
-	return p
 }
 
 func (p *platform) send(r *http.Request) (*http.Response, map[string]any) {
@@ -121,7 +130,8 @@ func (p *platform) send(r *http.Request) (*http.Response, map[string]any) {
 	if p.token != "" {
 		r.Header.Set("Authorization", "bearer "+p.token)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	client := cmp.Or(p.client, http.DefaultClient)
+	answer, err := client.Do(r)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -33,11 +33,19 @@ func Server(t testing.TB) string {
 	if admin := os.Getenv("DEW_POSTGRES"); admin != "" {
 		return admin
 	}
-	return server(t)
+	return server(t, "127.0.0.1")
+}
+
+// ServerAt is a server of the test's own on an address of the calling thread's
+// network namespace, which everybody reaches who has the password. The port is
+// that of the connection string.
+func ServerAt(t testing.TB, address string) string {
+	t.Helper()
+	return server(t, address)
 }
 
 // server starts one. It refuses to run as root, so root runs it as nobody.
-func server(t testing.TB) string {
+func server(t testing.TB, address string) string {
 	initdb, postgres := find(t, "initdb"), find(t, "postgres")
 	find(t, "psql")
 	dir, err := os.MkdirTemp("", "dew-pg")
@@ -59,9 +67,12 @@ func server(t testing.TB) string {
 	if out, err := init.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
+	if err := admit(data); err != nil {
+		t.Fatal(err)
+	}
 	var log bytes.Buffer
-	port := freePort(t)
-	serve := exec.Command(postgres, "-D", data, "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "port="+port, "-c", "fsync=off")
+	port := freePort(t, address)
+	serve := exec.Command(postgres, "-D", data, "-k", dir, "-c", "listen_addresses="+address, "-c", "port="+port, "-c", "fsync=off")
 	serve.SysProcAttr, serve.Dir, serve.Stderr = as, dir, &log
 	if err := serve.Start(); err != nil {
 		t.Fatal(err)
@@ -72,6 +83,17 @@ func server(t testing.TB) string {
 	})
 	ready(t, dir, port, &log)
 	return "host=" + dir + " port=" + port + " user=dew dbname=postgres"
+}
+
+// admit lets in who comes over the network: initdb knows loopback only.
+func admit(data string) error {
+	f, err := os.OpenFile(filepath.Join(data, "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString("host all all 0.0.0.0/0 scram-sha-256\n")
+	return err
 }
 
 // Password is that of the user who may do everything.
@@ -87,8 +109,8 @@ func password(t testing.TB, dir string) string {
 
 // freePort is one that nobody listens on now. PostgreSQL takes no listener that is
 // open already.
-func freePort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(t testing.TB, address string) string {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
