@@ -65,9 +65,14 @@ func newBridge(s *Server) *bridge {
 	b.http.Protocols.SetHTTP1(true)
 	b.http.Protocols.SetHTTP2(true)
 	b.http.Protocols.SetUnencryptedHTTP2(true)
+	b.http.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams}
 	go b.http.Serve(b)
 	return b
 }
+
+// maxStreams bounds the requests of one HTTP/2 connection, each of which may hold
+// a connection to an app: what RFC 9113 section 6.5.2 calls the least to be wise.
+const maxStreams = 100
 
 type secureKey struct{}
 
@@ -125,12 +130,17 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	newID(&x.id, rand.Uint64(), rand.Uint64())
 	s.metrics.active.Add(1)
 	defer s.metrics.active.Add(-1)
-	cw := &countedWriter{ResponseWriter: w}
+	control := http.NewResponseController(w)
+	cw := &countedWriter{ResponseWriter: w, limit: progress{set: control.SetWriteDeadline, idle: s.cfg.BodyIdle}}
+	x.in.limit = progress{set: control.SetReadDeadline, idle: s.cfg.BodyIdle}
 	if s.draining.Load() && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
 	defer func() { // also when the proxy gives up by panicking with ErrAbortHandler
 		end := time.Now()
+		x.in.limit.end()
+		cw.limit.begin() // what is still to be flushed
+		cw.limit.end()
 		s.metrics.observe(cw.status, end.Sub(x.start), cw.n, x.in.n)
 		if s.cfg.AccessLog != nil {
 			b.log(cw, r, x, end)
@@ -148,6 +158,10 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 	case r.Method == "TRACE" || r.Method == "CONNECT":
 		x.fail(w, 405, "", "405 Method Not Allowed: "+r.Method+" is not supported.")
 		return
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		x.in.ReadCloser = r.Body
+		r.Body = &x.in
 	}
 	target := r.URL.EscapedPath()
 	host = hostKey(nil, host)
@@ -167,10 +181,6 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 	x.readSession(b.srv, r)
 	if r.ProtoMajor == 1 {
 		http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
-	}
-	if r.Body != nil && r.Body != http.NoBody {
-		x.in.ReadCloser = r.Body
-		r.Body = &x.in
 	}
 	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), crossingKey{}, x)))
 }
@@ -303,7 +313,10 @@ func (b *bridge) send(r *http.Request, e *endpoint) (*http.Response, error) {
 	out.Header.Set("X-Cf-Applicationid", e.App)
 	out.Header.Set("X-Cf-Instanceid", e.Instance)
 	out.Header.Set("X-Cf-Instanceindex", e.index)
-	if e.Protocol == HTTP2 {
+	if e.Protocol == HTTP2 { // the streams of gRPC rest for as long as they like
+		x := r.Context().Value(crossingKey{}).(*crossing)
+		x.in.limit.lift()
+		x.in.limit.end()
 		return b.two.RoundTrip(out)
 	}
 	return b.one.RoundTrip(out)

@@ -268,3 +268,85 @@ func TestStickySessions(t *testing.T) {
 		})
 	}
 }
+
+// TestBridgeEndsWhatStalls: a request that neither sends nor reads on is cut off
+// on the bridge too, where one connection has many.
+func TestBridgeEndsWhatStalls(t *testing.T) {
+	const idle = 2 * tick
+	ended := make(chan error, 1)
+	l := newLab(t, func(c *Config) {
+		c.BodyIdle = idle
+		c.House, c.Own = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := io.ReadAll(r.Body)
+			ended <- err
+		}), map[string]bool{"house.test": true}
+		c.Ours = func(string) bool { return false }
+	})
+	l.route(goApp(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/slow": // longer than a stalled body may take, in pieces and in silence
+			for range 3 {
+				io.WriteString(w, "x")
+				w.(http.Flusher).Flush()
+				<-time.After(idle * 3 / 2)
+			}
+		case "/endless":
+			var err error
+			for b := make([]byte, 64<<10); err == nil; {
+				_, err = w.Write(b)
+			}
+			ended <- err
+		default:
+			_, err := io.ReadAll(r.Body)
+			ended <- err
+		}
+	}))
+	client := l.h2Client()
+	client.Timeout = 0 // it must be the router that ends it
+	wait := func(t *testing.T) error {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(patience):
+			t.Fatal("it goes on and on")
+			return nil
+		}
+	}
+	t.Run("request", func(t *testing.T) {
+		out, in := io.Pipe()
+		defer in.Close()
+		go io.WriteString(in, "begun")
+		go client.Post("http://app.test/", "text/plain", out)
+		if err := wait(t); err == nil {
+			t.Error("the app took a body that stalled for complete")
+		}
+	})
+	t.Run("request to the house", func(t *testing.T) {
+		out, in := io.Pipe()
+		defer in.Close()
+		go io.WriteString(in, "begun")
+		go client.Post("http://house.test/", "text/plain", out)
+		if err := wait(t); err == nil {
+			t.Error("the house took a body that stalled for complete")
+		}
+	})
+	t.Run("answer that nobody reads", func(t *testing.T) {
+		p, err := client.Get("http://app.test/endless")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Body.Close()
+		if err := wait(t); err == nil {
+			t.Error("no end")
+		}
+	})
+	t.Run("answer with pauses", func(t *testing.T) {
+		p, err := client.Get("http://app.test/slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(p.Body); string(b) != "xxx" || err != nil {
+			t.Errorf("%q, %v: an answer may pause on the app's side", b, err)
+		}
+	})
+}

@@ -36,7 +36,7 @@ type Config struct {
 	SessionCookies []string
 
 	MaxHeader int // bytes of one head; 1 MiB
-	MaxConns  int // client connections at a time; 20,000
+	MaxConns  int // client connections at a time; 20,000, or what the process's descriptors allow
 
 	HeaderTimeout time.Duration // from a head's first byte to its last; 10 s
 	IdleTimeout   time.Duration // between requests; 2 min
@@ -72,7 +72,7 @@ func (c *Config) fill() {
 		c.MaxHeader = 1 << 20
 	}
 	if c.MaxConns == 0 {
-		c.MaxConns = 20_000
+		c.MaxConns = min(20_000, descriptors()/4) // each may need one to an app
 	}
 }
 
