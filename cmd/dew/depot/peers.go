@@ -1,0 +1,215 @@
+package depot
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dewpaas/dew/api/blob"
+	"github.com/dewpaas/dew/droplet"
+)
+
+// Peers are the APIs of a foundation, as another role sees them.
+type Peers struct {
+	urls   []string
+	client *http.Client
+}
+
+// ParseURLs checks the addresses of APIs.
+func ParseURLs(list []string) ([]string, error) {
+	var urls []string
+	for _, text := range list {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+			return nil, fmt.Errorf("%q is no address of an API: want https://HOST:PORT, that of its --private", text)
+		}
+		urls = append(urls, "https://"+u.Host)
+	}
+	return urls, nil
+}
+
+// NewPeers makes what fetches from APIs at urls, in their order.
+func NewPeers(urls []string, config *tls.Config) *Peers {
+	t := &http.Transport{TLSClientConfig: config, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
+		ResponseHeaderTimeout: time.Minute, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
+	return &Peers{urls, &http.Client{Transport: t}}
+}
+
+// each asks one API after the other until one has it. use must read all.
+func (p *Peers) each(ctx context.Context, path string, use func(io.Reader) error) error {
+	var errs []error
+	missing := 0
+	for _, u := range p.urls {
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, u+path, nil)
+		if err != nil {
+			return err
+		}
+		a, err := p.client.Do(q)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if a.StatusCode == http.StatusOK {
+			err = use(a.Body)
+		} else {
+			err = fmt.Errorf("%s: %s", u, a.Status)
+		}
+		a.Body.Close()
+		if err == nil {
+			return nil
+		}
+		if a.StatusCode == http.StatusNotFound {
+			missing++
+		}
+		errs = append(errs, err)
+	}
+	if missing == len(p.urls) {
+		return fmt.Errorf("no API has it: %w", fs.ErrNotExist)
+	}
+	return fmt.Errorf("no API gives it: %w", errors.Join(errs...))
+}
+
+// Droplet fetches a droplet into a store.
+func (p *Peers) Droplet(ctx context.Context, store *droplet.Store, sum string) error {
+	err := p.each(ctx, dropletsPath+sum, func(r io.Reader) error { return Receive(store, io.LimitReader(r, maxDroplet), sum) })
+	if err != nil {
+		return fmt.Errorf("fetch droplet %s: %w", sum, err)
+	}
+	return nil
+}
+
+// Package fetches a package into a store of blobs.
+func (p *Peers) Package(ctx context.Context, store *blob.Store, sum string) error {
+	err := p.each(ctx, packagesPath+sum, func(r io.Reader) error {
+		got, err := store.PutZip(r, anySize, nil, nil, blob.Limits{Bytes: anySize, Files: anyNumber}) // the API has checked it
+		if err == nil && got != sum {
+			err = fmt.Errorf("it is %s", got)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("fetch package %s: %w", sum, err)
+	}
+	return nil
+}
+
+const (
+	anySize   = 1 << 40
+	anyNumber = 1 << 24
+)
+
+// Keep leaves a droplet with as many APIs as take it, and fails if none does.
+func (p *Peers) Keep(ctx context.Context, d *droplet.Droplet) error {
+	var errs []error
+	for _, u := range p.urls {
+		if err := p.put(ctx, u+dropletsPath+d.Digest(), d); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) < len(p.urls) {
+		return nil // the others get it from those that have it
+	}
+	return fmt.Errorf("no API keeps the droplet: %w", errors.Join(errs...))
+}
+
+func (p *Peers) put(ctx context.Context, to string, d *droplet.Droplet) error {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(d.Export(w)) }()
+	defer r.Close()
+	q, err := http.NewRequestWithContext(ctx, http.MethodPut, to, r)
+	if err != nil {
+		return err
+	}
+	a, err := p.client.Do(q)
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	if a.StatusCode != http.StatusNoContent {
+		text, _ := io.ReadAll(io.LimitReader(a.Body, 500))
+		return fmt.Errorf("%s: %s: %s", to, a.Status, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+// Converge fetches what the ledger names and this depot lacks, and sweeps
+// droplets that nobody names and that are older than age.
+func (d *Depot) Converge(ctx context.Context, p *Peers, age time.Duration) error {
+	packages, droplets, err := Named(ctx, d.Ledger)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for sum := range packages {
+		if _, err := os.Stat(d.Packages.Path(sum)); errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, p.Package(ctx, d.Packages, sum))
+		}
+	}
+	for sum := range droplets {
+		if !digestForm.MatchString(sum) {
+			continue // it is awaited, or was never uploaded
+		}
+		if _, err := d.Droplets.Open(sum); errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, p.Droplet(ctx, d.Droplets, sum))
+		}
+	}
+	_, err = d.Droplets.Sweep(func(sum string, used time.Time) bool { return droplets[sum] || time.Since(used) < age })
+	return errors.Join(append(errs, err)...)
+}
+
+// Shelf is a folder of packages of a stager, which fetches those that it lacks.
+type Shelf struct {
+	Peers *Peers
+	Blobs *blob.Store
+}
+
+// Open returns a package; the caller closes it.
+func (s *Shelf) Open(ctx context.Context, sum string) (*os.File, error) {
+	f, err := os.Open(s.Blobs.Path(sum))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if err := s.Peers.Package(ctx, s.Blobs, sum); err != nil {
+		return nil, err
+	}
+	return os.Open(s.Blobs.Path(sum))
+}
+
+// Rack is a folder of droplets of a cell, which fetches those that it lacks.
+type Rack struct {
+	Peers *Peers
+	Store *droplet.Store
+}
+
+// fetchTime bounds how long an instance waits for its droplet.
+const fetchTime = 5 * time.Minute
+
+// Open implements cell.Droplets.
+func (r *Rack) Open(sum string) (*droplet.Droplet, error) {
+	d, err := r.Store.Open(sum)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return d, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTime)
+	defer cancel()
+	if err := r.Peers.Droplet(ctx, r.Store, sum); err != nil {
+		return nil, err
+	}
+	return r.Store.Open(sum)
+}
+
+// OpenShelf opens the folder of a Shelf.
+func OpenShelf(data string, p *Peers) (*Shelf, error) {
+	b, err := blob.Open(filepath.Join(data, "packages"))
+	return &Shelf{p, b}, err
+}
