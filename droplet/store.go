@@ -112,6 +112,29 @@ func (s *Store) Import(d *Droplet) (*Droplet, error) {
 	return s.add(d.artifact, d.source)
 }
 
+// Receive keeps a droplet that comes as one file, as Export writes it, once all
+// of it is verified: the one with this digest, or any if that is "".
+func (s *Store) Receive(r io.Reader, digest string) (*Droplet, error) {
+	f, err := os.CreateTemp("", "dew-droplet-")
+	if err != nil {
+		return nil, fmt.Errorf("receive a droplet: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		return nil, fmt.Errorf("receive a droplet: %w", err)
+	}
+	sent, err := Open(f.Name())
+	if err != nil {
+		return nil, err
+	}
+	defer sent.Close()
+	if digest != "" && sent.Digest() != digest {
+		return nil, invalid("it is %s, not %s", sent.Digest(), digest)
+	}
+	return s.Import(sent)
+}
+
 func (s *Store) add(a *artifact, from source) (*Droplet, error) {
 	unlock, err := s.lock(unix.LOCK_SH)
 	if err != nil {

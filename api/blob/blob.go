@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,6 +39,15 @@ func Open(dir string) (*Store, error) {
 
 // Path is where the blob with this digest is, if it is there.
 func (s *Store) Path(sum string) string { return filepath.Join(s.dir, sum) }
+
+// Open opens a blob to be read. fs.ErrNotExist says that it is not here.
+func (s *Store) Open(_ context.Context, sum string) (*os.File, error) {
+	f, err := os.Open(s.Path(sum))
+	if err != nil {
+		return nil, fmt.Errorf("open a blob: %w", err)
+	}
+	return f, nil
+}
 
 // ErrSize is a blob over the limit.
 var ErrSize = errors.New("the upload is larger than is allowed")

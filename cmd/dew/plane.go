@@ -76,7 +76,7 @@ func openPlane(ctx context.Context, k plane, changed func(store.Changes)) (_ *pl
 		return nil, err
 	}
 	k.login = uaa.New(k.ledger, key, k.url)
-	k.stager, err = openStager(ctx, k.data, staging.Config{Store: k.ledger, Packages: k.blobs, Logs: k.logs, API: k.url, Log: k.log, Warm: true})
+	k.stager, err = openStager(ctx, k.data, staging.Config{Store: k.ledger, Packages: k.blobs, Logs: k.logs, API: k.url, Holder: "up", Log: k.log, Warm: true})
 	if errors.Is(err, goroot.ErrNoGo) || errors.Is(err, goroot.ErrVersion) {
 		k.log.Warn("packages cannot be staged", "err", err)
 		k.stager, err = nil, nil

@@ -81,6 +81,11 @@ func (l *Leader) Run(ctx context.Context) error {
 		err = l.lead(ctx, token)
 		switch {
 		case ctx.Err() != nil:
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.Patience/5)
+			defer cancel()
+			if err := l.resign(last, token); err != nil {
+				l.cfg.Log.Warn("scheduler: the lease was not given back, others wait for its end", "err", err)
+			}
 			return nil
 		case errors.Is(err, errDeposed):
 			l.cfg.Log.Warn("scheduler: " + err.Error())

@@ -15,8 +15,7 @@ var errDeposed = errors.New("another scheduler has taken the lease")
 // acquire waits until the lease is ours and returns its token. A lease that we
 // held before is ours at once: two processes never have the same holder's name.
 func (l *Leader) acquire(ctx context.Context) (token int64, err error) {
-	var seen cf.Lease
-	since := time.Now()
+	var watch cf.LeaseWatch
 	for {
 		taken := false
 		err := l.cfg.Store.Update(ctx, func(tx cf.Tx) error {
@@ -29,10 +28,8 @@ func (l *Leader) acquire(ctx context.Context) (token int64, err error) {
 			if err != nil {
 				return err
 			}
-			if lease.Token != seen.Token || lease.Beat != seen.Beat {
-				seen, since = *lease, time.Now()
-			}
-			if lease.Holder != l.cfg.Holder && time.Since(since) < l.cfg.Patience {
+			idle := watch.Idle(lease, time.Now())
+			if lease.Holder != l.cfg.Holder && lease.Holder != "" && idle < l.cfg.Patience {
 				return nil
 			}
 			lease.Holder = l.cfg.Holder
@@ -52,6 +49,18 @@ func (l *Leader) acquire(ctx context.Context) (token int64, err error) {
 		case <-time.After(l.cfg.Patience / 5):
 		}
 	}
+}
+
+// resign gives the lease back, so that another need not wait for its end.
+func (l *Leader) resign(ctx context.Context, token int64) error {
+	return l.cfg.Store.Update(ctx, func(tx cf.Tx) error {
+		lease, err := cf.Get[cf.Lease](tx, cf.SchedulerLease)
+		if err != nil || lease.Token != token {
+			return err
+		}
+		lease.Holder = ""
+		return tx.Save(lease)
+	})
 }
 
 // fence lets a transaction go on only while the lease is ours, and counts.

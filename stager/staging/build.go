@@ -5,16 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/droplet"
 	"github.com/dewpaas/dew/stager"
 )
 
-var errTime = errors.New("staging took too long")
+var (
+	errTime  = errors.New("staging took too long")
+	errTries = errors.New("staging was interrupted too often")
+)
 
 // build makes the droplet of a build.
 func (s *Stager) build(ctx context.Context, b *cf.Build, log *lines) (*droplet.Droplet, error) {
@@ -34,14 +35,11 @@ func (s *Stager) build(ctx context.Context, b *cf.Build, log *lines) (*droplet.D
 	if err != nil {
 		return nil, err
 	}
-	// A build that was begun before, by a stager that died, has its first time.
-	left := s.c.Time - time.Since(b.CreatedAt)
-	if left <= 0 {
-		return nil, errTime
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, left, errTime)
+	// No time of another stager's clock, or of ours before somebody set it, is
+	// believed: every try has all of the time.
+	ctx, cancel := context.WithTimeoutCause(ctx, s.c.Time, errTime)
 	defer cancel()
-	f, err := os.Open(s.c.Packages.Path(p.Checksum))
+	f, err := s.c.Packages.Open(ctx, p.Checksum)
 	if err != nil {
 		return nil, fmt.Errorf("open the package: %w", err)
 	}

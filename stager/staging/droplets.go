@@ -3,33 +3,16 @@ package staging
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/dewpaas/dew/cf"
-	"github.com/dewpaas/dew/droplet"
 )
 
 // Import keeps a droplet that a client sent, once all of it is verified, and
 // returns its digest and the start command of each process type.
 func (s *Stager) Import(r io.Reader) (sum string, types map[string]string, err error) {
-	f, err := os.CreateTemp("", "dew-droplet-")
-	if err != nil {
-		return "", nil, fmt.Errorf("keep the droplet: %w", err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := io.Copy(f, r); err != nil {
-		return "", nil, fmt.Errorf("keep the droplet: %w", err)
-	}
-	sent, err := droplet.Open(f.Name())
-	if err != nil {
-		return "", nil, err
-	}
-	defer sent.Close()
-	d, err := s.c.Droplets.Import(sent)
+	d, err := s.c.Droplets.Receive(r, "")
 	if err != nil {
 		return "", nil, err
 	}
@@ -53,22 +36,9 @@ const sweepAge = time.Hour
 // spaces that are gone or too large.
 func (s *Stager) sweep(ctx context.Context) error {
 	named, spaces := map[string]bool{}, map[string]bool{}
-	err := s.c.Store.View(ctx, func(tx cf.Tx) error {
-		droplets, err := cf.List[cf.Droplet](tx, cf.Query{})
-		if err != nil {
+	err := s.c.Store.View(ctx, func(tx cf.Tx) (err error) {
+		if named, err = Named(tx); err != nil {
 			return err
-		}
-		for _, d := range droplets {
-			named[d.Checksum] = true
-		}
-		processes, err := cf.List[cf.Process](tx, cf.Query{})
-		if err != nil {
-			return err
-		}
-		for _, p := range processes { // crashed instances are replaced from these
-			if p.Launch != nil {
-				named[p.Launch.DropletSHA256] = true
-			}
 		}
 		list, err := cf.List[cf.Space](tx, cf.Query{})
 		for _, sp := range list {
@@ -83,8 +53,30 @@ func (s *Stager) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.c.Store.Update(ctx, sweepLeases); err != nil {
+		return err
+	}
 	err = s.c.Builder.Forget(func(space string) bool { return s.busy(space) || spaces[space] })
 	return errors.Join(err, s.c.Builder.Trim(downloadBytes))
+}
+
+// Named are the digests of the droplets that the ledger names.
+func Named(tx cf.Tx) (map[string]bool, error) {
+	named := map[string]bool{}
+	droplets, err := cf.List[cf.Droplet](tx, cf.Query{})
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range droplets {
+		named[d.Checksum] = true
+	}
+	processes, err := cf.List[cf.Process](tx, cf.Query{})
+	for _, p := range processes { // crashed instances are replaced from these
+		if p.Launch != nil {
+			named[p.Launch.DropletSHA256] = true
+		}
+	}
+	return named, err
 }
 
 // downloadBytes is how much of what builds downloaded is kept.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -17,8 +18,8 @@ import (
 
 // Packages finds the zips of packages, which the API checked when they came.
 type Packages interface {
-	// Path is where the zip with this SHA-256 lies.
-	Path(sum string) string
+	// Open opens the zip with this SHA-256.
+	Open(ctx context.Context, sum string) (*os.File, error)
 }
 
 // Config of a Stager.
@@ -31,12 +32,19 @@ type Config struct {
 	Log      *slog.Logger
 	API      string // URL of the API, which builds are told
 
+	// Holder names this stager among all of the ledger; never two at a time.
+	Holder string
+	// Keep makes sure that a droplet is where others find it, before the ledger
+	// names it. nil: Droplets is that place.
+	Keep func(context.Context, *droplet.Droplet) error
+
 	// Warm compiles the standard library as soon as Run begins, so that the first
 	// push need not wait for it.
 	Warm bool
 
 	AtOnce     int           // builds at the same time; 0: half the CPUs, at least 2
 	Time       time.Duration // of one build; 0: 15 minutes, as clients wait
+	Patience   time.Duration // how long a build of another stager that does not move is respected; 0: 15 s
 	CacheBytes int64         // of one space's caches; 0: 4 GiB
 }
 
@@ -53,6 +61,8 @@ type Stager struct {
 	c    Config
 	poke chan struct{}
 
+	watch cf.LeaseWatch // of others' builds; Run's own
+
 	mu      sync.Mutex
 	running map[string]string // guid of a build to that of its space
 	failed  map[string]int    // how often the end of a build could not be written
@@ -63,6 +73,7 @@ type Stager struct {
 func New(c Config) *Stager {
 	c.AtOnce = cmp.Or(c.AtOnce, max(2, runtime.NumCPU()/2))
 	c.Time = cmp.Or(c.Time, 15*time.Minute)
+	c.Patience = cmp.Or(c.Patience, 15*time.Second)
 	c.CacheBytes = cmp.Or(c.CacheBytes, 4<<30)
 	return &Stager{c: c, poke: make(chan struct{}, 1), running: map[string]string{}, failed: map[string]int{}, grown: map[string]bool{}}
 }
@@ -88,7 +99,7 @@ const (
 func (s *Stager) Run(ctx context.Context) error {
 	var builds sync.WaitGroup
 	defer builds.Wait()
-	again, sweep := time.NewTicker(lookAgain), time.NewTicker(sweepTime)
+	again, sweep := time.NewTicker(min(lookAgain, s.c.Patience/3)), time.NewTicker(sweepTime)
 	defer again.Stop()
 	defer sweep.Stop()
 	if s.c.Warm {
@@ -119,18 +130,14 @@ func (s *Stager) warm(ctx context.Context) {
 
 // begin starts the builds that there is room for.
 func (s *Stager) begin(ctx context.Context, builds *sync.WaitGroup) error {
-	var waiting []*cf.Build
-	err := s.c.Store.View(ctx, func(tx cf.Tx) (err error) {
-		waiting, err = cf.List[cf.Build](tx, cf.Query{Where: []cf.Cond{cf.Is("state", "STAGING")}, Order: []cf.Order{{Key: "created_at"}}})
-		return err
-	})
+	waiting, leases, err := s.free(ctx)
 	if err != nil {
 		return err
 	}
 	s.trim()
 	for b := s.next(waiting); b != nil; b = s.next(waiting) {
 		builds.Go(func() {
-			s.stage(ctx, b)
+			s.claimed(ctx, b, leases[cf.BuildLease(b.GUID)], func(ctx context.Context, token int64) { s.stage(ctx, b, token) })
 			s.mu.Lock()
 			delete(s.running, b.GUID)
 			s.grown[b.SpaceGUID] = true
@@ -167,26 +174,39 @@ func (s *Stager) next(waiting []*cf.Build) *cf.Build {
 	return best
 }
 
+// maxTries is how often a build is begun whose stagers die.
+const maxTries = 10
+
 // stage does one build and writes its end.
-func (s *Stager) stage(ctx context.Context, b *cf.Build) {
+func (s *Stager) stage(ctx context.Context, b *cf.Build, token int64) {
 	log := &lines{to: s.c.Logs, app: b.AppGUID}
-	d, err := s.build(ctx, b, log)
+	var d *droplet.Droplet
+	err := errTries
+	if token <= maxTries {
+		d, err = s.build(ctx, b, log)
+	}
 	log.flush()
+	if errors.Is(context.Cause(ctx), errTaken) {
+		return // what another says of it counts
+	}
 	if ctx.Err() != nil {
 		log.say("Staging is interrupted. It begins again when the stager is back.")
 		return
 	}
+	if err == nil && s.c.Keep != nil {
+		err = s.c.Keep(ctx, d)
+	}
 	if err != nil {
 		message := s.explain(b, err)
 		log.fail(message)
-		s.end(ctx, b, func(tx cf.Tx, now *cf.Build) error {
+		s.end(ctx, b, token, func(tx cf.Tx, now *cf.Build) error {
 			now.State, now.Error = "FAILED", message
 			return record(tx, "audit.app.build.failed", now, map[string]any{"error": message})
 		})
 		return
 	}
 	log.say(fmt.Sprintf("Staged droplet sha256:%s, %.1f MB", d.Digest(), float64(d.Size())/1e6))
-	s.end(ctx, b, func(tx cf.Tx, now *cf.Build) error { return succeed(tx, now, d) })
+	s.end(ctx, b, token, func(tx cf.Tx, now *cf.Build) error { return succeed(tx, now, d) })
 }
 
 // succeed writes the droplet and the build's end.
@@ -210,7 +230,7 @@ func succeed(tx cf.Tx, b *cf.Build, d *droplet.Droplet) error {
 
 // end writes a build's end, unless it has one or is gone. What cannot be written
 // is done again later; after some tries only the failure is.
-func (s *Stager) end(ctx context.Context, b *cf.Build, write func(cf.Tx, *cf.Build) error) {
+func (s *Stager) end(ctx context.Context, b *cf.Build, token int64, write func(cf.Tx, *cf.Build) error) {
 	s.mu.Lock()
 	tried := s.failed[b.GUID]
 	s.mu.Unlock()
@@ -225,11 +245,17 @@ func (s *Stager) end(ctx context.Context, b *cf.Build, write func(cf.Tx, *cf.Bui
 		if err != nil || now.State != "STAGING" {
 			return err
 		}
+		if err := release(tx, b, token); err != nil {
+			return err
+		}
 		if err := write(tx, now); err != nil {
 			return err
 		}
 		return tx.Save(now)
 	})
+	if errors.Is(err, errTaken) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil || cf.KindOf(err) == cf.NotFound { // the app was deleted meanwhile
@@ -259,7 +285,7 @@ func (s *Stager) explain(b *cf.Build, err error) string {
 		as  string
 	}{
 		{stager.ErrNotGo, "NoAppDetectedError"}, {stager.ErrNoMain, "NoAppDetectedError"}, {stager.ErrPrebuilt, "NoAppDetectedError"},
-		{errTime, "StagingTimeExpired"}, {stager.ErrLimit, "StagingError"}, {stager.ErrCompile, "BuildpackCompileFailed"},
+		{errTime, "StagingTimeExpired"}, {errTries, "StagingError"}, {stager.ErrLimit, "StagingError"}, {stager.ErrCompile, "BuildpackCompileFailed"},
 		{stager.ErrCgo, "BuildpackCompileFailed"}, {stager.ErrSource, "StagingError"},
 	} {
 		if errors.Is(err, c.err) {

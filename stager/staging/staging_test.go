@@ -49,7 +49,10 @@ func check(t testing.TB, err error) {
 // folder is where packages lie by their digest.
 type folder string
 
-func (f folder) Path(sum string) string { return filepath.Join(string(f), sum) }
+func (f folder) path(sum string) string { return filepath.Join(string(f), sum) }
+
+// Open implements Packages.
+func (f folder) Open(_ context.Context, sum string) (*os.File, error) { return os.Open(f.path(sum)) }
 
 // foundation is a ledger with a space, and a stager over it.
 type foundation struct {
@@ -106,7 +109,7 @@ func found(t *testing.T) *foundation {
 		}
 	})
 	f.Stager = New(Config{Store: f.ledger, Packages: folder(f.dir), Droplets: droplets, Logs: f, Builder: builder, API: "https://api.test",
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		Holder: "a", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	org := &cf.Organization{Name: "o"}
 	f.update(func(tx cf.Tx) error {
 		quota := &cf.Quota{Name: "q"}
@@ -382,9 +385,12 @@ func (r *refusing) Update(ctx context.Context, f func(cf.Tx) error) error {
 func TestAnEndThatCannotBeWritten(t *testing.T) {
 	f := found(t)
 	b := f.push("app", map[string]string{"go.mod": mod}, nil)
+	f.update(func(tx cf.Tx) error {
+		return tx.Insert(&cf.Lease{Meta: cf.Meta{GUID: cf.BuildLease(b.GUID)}, Holder: "a", Token: 1})
+	})
 	f.c.Store = &refusing{f.ledger, 3}
 	for n := range 4 {
-		f.end(t.Context(), b, func(_ cf.Tx, now *cf.Build) error {
+		f.end(t.Context(), b, 1, func(_ cf.Tx, now *cf.Build) error {
 			if n == 3 {
 				t.Error("a result that cannot be kept is tried for ever")
 			}

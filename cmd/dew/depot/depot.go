@@ -3,7 +3,6 @@ package depot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/cmd/dew/identity"
 	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/stager/staging"
 )
 
 // Depot is what the machine of an API keeps.
@@ -84,7 +84,7 @@ func (d *Depot) sendDroplet(w http.ResponseWriter, _ *http.Request, sum string) 
 }
 
 func (d *Depot) takeDroplet(w http.ResponseWriter, r *http.Request, sum string) {
-	if err := Receive(d.Droplets, http.MaxBytesReader(w, r.Body, maxDroplet), sum); err != nil {
+	if _, err := d.Droplets.Receive(http.MaxBytesReader(w, r.Body, maxDroplet), sum); err != nil {
 		d.refuse(w, err)
 		return
 	}
@@ -100,37 +100,9 @@ func (d *Depot) refuse(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-// Receive keeps a droplet that comes as one file, if it is the one with this
-// digest; "" takes any.
-func Receive(store *droplet.Store, r io.Reader, sum string) error {
-	_, err := receive(store, r, sum)
-	return err
-}
-
-func receive(store *droplet.Store, r io.Reader, sum string) (*droplet.Droplet, error) {
-	f, err := os.CreateTemp("", "dew-droplet-")
-	if err != nil {
-		return nil, fmt.Errorf("keep the droplet: %w", err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := io.Copy(f, r); err != nil {
-		return nil, fmt.Errorf("keep the droplet: %w", err)
-	}
-	sent, err := droplet.Open(f.Name())
-	if err != nil {
-		return nil, err
-	}
-	defer sent.Close()
-	if sum != "" && sent.Digest() != sum {
-		return nil, fmt.Errorf("keep the droplet: it is %s, not %s", sent.Digest(), sum)
-	}
-	return store.Import(sent)
-}
-
 // Import implements api.Droplets.
 func (d *Depot) Import(r io.Reader) (sum string, types map[string]string, err error) {
-	o, err := receive(d.Droplets, r, "")
+	o, err := d.Droplets.Receive(r, "")
 	if err != nil {
 		return "", nil, err
 	}
@@ -146,32 +118,18 @@ func (d *Depot) Export(w io.Writer, sum string) error {
 	return o.Export(w)
 }
 
-// Named are the packages and droplets that the ledger names.
-func Named(ctx context.Context, ledger cf.Store) (packages, droplets map[string]bool, err error) {
-	err = ledger.View(ctx, func(tx cf.Tx) error {
-		packages, droplets = map[string]bool{}, map[string]bool{}
-		list, err := cf.List[cf.Package](tx, cf.Query{})
+// named are the packages and droplets that the ledger names.
+func (d *Depot) named(ctx context.Context) (packages, droplets map[string]bool, err error) {
+	err = d.Ledger.View(ctx, func(tx cf.Tx) (err error) {
+		packages = map[string]bool{}
+		list, err := cf.List[cf.Package](tx, cf.Query{Where: []cf.Cond{cf.Is("state", "READY")}})
 		if err != nil {
 			return err
 		}
 		for _, p := range list {
-			if p.Checksum != "" && p.State == "READY" {
-				packages[p.Checksum] = true
-			}
+			packages[p.Checksum] = true
 		}
-		staged, err := cf.List[cf.Droplet](tx, cf.Query{Where: []cf.Cond{cf.Is("state", "STAGED")}})
-		if err != nil {
-			return err
-		}
-		for _, d := range staged {
-			droplets[d.Checksum] = true
-		}
-		processes, err := cf.List[cf.Process](tx, cf.Query{})
-		for _, p := range processes { // crashed instances are replaced from these
-			if p.Launch != nil {
-				droplets[p.Launch.DropletSHA256] = true
-			}
-		}
+		droplets, err = staging.Named(tx)
 		return err
 	})
 	return packages, droplets, err

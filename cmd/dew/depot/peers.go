@@ -81,7 +81,10 @@ func (p *Peers) each(ctx context.Context, path string, use func(io.Reader) error
 
 // Droplet fetches a droplet into a store.
 func (p *Peers) Droplet(ctx context.Context, store *droplet.Store, sum string) error {
-	err := p.each(ctx, dropletsPath+sum, func(r io.Reader) error { return Receive(store, io.LimitReader(r, maxDroplet), sum) })
+	err := p.each(ctx, dropletsPath+sum, func(r io.Reader) error {
+		_, err := store.Receive(io.LimitReader(r, maxDroplet), sum)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("fetch droplet %s: %w", sum, err)
 	}
@@ -145,12 +148,15 @@ func (p *Peers) put(ctx context.Context, to string, d *droplet.Droplet) error {
 // Converge fetches what the ledger names and this depot lacks, and sweeps
 // droplets that nobody names and that are older than age.
 func (d *Depot) Converge(ctx context.Context, p *Peers, age time.Duration) error {
-	packages, droplets, err := Named(ctx, d.Ledger)
+	packages, droplets, err := d.named(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for sum := range packages {
+		if !digestForm.MatchString(sum) {
+			continue // a package that needs no bits
+		}
 		if _, err := os.Stat(d.Packages.Path(sum)); errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, p.Package(ctx, d.Packages, sum))
 		}
@@ -175,14 +181,14 @@ type Shelf struct {
 
 // Open returns a package; the caller closes it.
 func (s *Shelf) Open(ctx context.Context, sum string) (*os.File, error) {
-	f, err := os.Open(s.Blobs.Path(sum))
+	f, err := s.Blobs.Open(ctx, sum)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
 	if err := s.Peers.Package(ctx, s.Blobs, sum); err != nil {
 		return nil, err
 	}
-	return os.Open(s.Blobs.Path(sum))
+	return s.Blobs.Open(ctx, sum)
 }
 
 // Rack is a folder of droplets of a cell, which fetches those that it lacks.
