@@ -79,11 +79,10 @@ func (b Bound) vcap(label string) map[string]any {
 		name = b.Instance.Name
 	}
 	v["name"] = name
-	tags := slices.Concat([]string{}, b.Tags, b.Instance.Tags)
-	v["tags"] = slices.Compact(slices.Sorted(slices.Values(tags)))
-	if len(tags) == 0 {
-		v["tags"] = tags
-	}
+	tags := append([]string{}, b.Tags...) // never null
+	tags = append(tags, b.Instance.Tags...)
+	slices.Sort(tags)
+	v["tags"] = slices.Compact(tags)
 	if drain := b.Drain(); drain != "" {
 		v["syslog_drain_url"] = drain
 	}

@@ -3,6 +3,7 @@ package cf
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -72,6 +73,10 @@ func TestVCAPServices(t *testing.T) {
 		"binding_name":"main","credentials":{"k":"v"},"syslog_drain_url":null,"volume_mounts":[]}]}`)
 	if got := decode(t, string(text)); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	plain := Bound{Binding: &ServiceBinding{}, Instance: &ServiceInstance{Name: "plain"}}
+	if text, err := json.Marshal(VCAPServices([]Bound{plain})); err != nil || !strings.Contains(string(text), `"tags":[]`) {
+		t.Errorf("without tags: %s, %v", text, err)
 	}
 	env, err := Environment(nil, &App{}, web, house, []Bound{managed, provided})
 	if err != nil || env["DATABASE_URL"] != "postgres://u:p@h/d" {
