@@ -222,6 +222,8 @@ func (m *machines) Changed(ctx context.Context, app string) error {
 		}
 		for _, d := range deployments {
 			switch {
+			case d.Status == cf.Active && d.Reason == "CANCELING":
+				err = withdraw(tx, d)
 			case d.Status == cf.Active && d.Pausing:
 				d.Reason = "PAUSED"
 				err = tx.Save(d)
@@ -234,6 +236,19 @@ func (m *machines) Changed(ctx context.Context, app string) error {
 		}
 		return nil
 	})
+}
+
+// withdraw takes away the process that a deployment has brought up.
+func withdraw(tx cf.Tx, d *cf.Deployment) error {
+	p, err := cf.Get[cf.Process](tx, d.ProcessGUID)
+	if err == nil {
+		err = tx.Delete(p)
+	}
+	if err != nil {
+		return err
+	}
+	d.Status, d.Reason = cf.Finalized, "CANCELED"
+	return tx.Save(d)
 }
 
 // finish leaves the process that a deployment has brought up.

@@ -246,12 +246,17 @@ func (s *session) deploy(ctx context.Context, app *client.App, body map[string]a
 	if !wait {
 		return nil
 	}
+	return s.follow(ctx, app, &d, "DEPLOYED")
+}
+
+// follow waits until a deployment has ended as it should, or pauses.
+func (s *session) follow(ctx context.Context, app *client.App, d *client.Deployment, wanted string) error {
 	status := s.status()
 	defer status.end()
 	ctx, cancel := context.WithTimeoutCause(ctx, startTime(), errSlow)
 	defer cancel()
 	err := client.Poll(ctx, func() (bool, error) {
-		if err := s.Do(ctx, http.MethodGet, "/v3/deployments/"+d.GUID, nil, &d); err != nil {
+		if err := s.Do(ctx, http.MethodGet, "/v3/deployments/"+d.GUID, nil, d); err != nil {
 			return false, err
 		}
 		status.tell("deployment: " + strings.ToLower(d.Status.Reason))
@@ -260,21 +265,17 @@ func (s *session) deploy(ctx context.Context, app *client.App, body map[string]a
 	switch {
 	case err != nil && context.Cause(ctx) == errSlow:
 		return withHint(fmt.Errorf("the deployment of %s is not done after %v: %s", app.Name, startTime(), d.Status.Details.Error),
-			"it goes on; `dew logs "+app.Name+" --recent` tells what hinders it, `"+deploymentAction(d, "cancel")+"` ends it")
+			"it goes on; `dew logs "+app.Name+" --recent` tells what hinders it, `dew cancel-deployment "+app.Name+"` ends it")
 	case err != nil:
 		return err
-	case d.Status.Value == "FINALIZED" && d.Status.Reason != "DEPLOYED":
+	case d.Status.Value == "FINALIZED" && d.Status.Reason != wanted:
 		return fmt.Errorf("the deployment of %s was %s", app.Name, strings.ToLower(d.Status.Reason))
 	case d.Status.Reason == "PAUSED":
 		status.end()
-		fmt.Fprintf(s.err, "dew: the first new instance of %s runs beside the old ones: `%s` goes on, `%s` goes back\n",
-			printable(app.Name), deploymentAction(d, "continue"), deploymentAction(d, "cancel"))
+		name := printable(app.Name)
+		fmt.Fprintf(s.err, "dew: new instances of %s run beside the old ones: `dew continue-deployment %s` goes on, `dew cancel-deployment %s` goes back\n", name, name, name)
 	}
 	return nil
-}
-
-func deploymentAction(d client.Deployment, action string) string {
-	return "dew curl -X POST /v3/deployments/" + d.GUID + "/actions/" + action
 }
 
 // startTime is how long an app may take to start: minutes in $CF_STARTUP_TIMEOUT.

@@ -186,15 +186,17 @@ func unreachable(r *http.Request, err error) error {
 
 // at is a path of the API as a URL. The API names its pages and jobs by whole
 // URLs: their host is left out, so that a token goes to the target only, and
-// that a foundation works from behind a forwarded port. The log cache may have
-// a host of its own.
+// that a foundation works from behind a forwarded port. The log cache and the
+// policy server may have hosts of their own.
 func (c *Client) at(path string) (string, error) {
 	if c.Config.Target == "" {
 		return "", ErrNoTarget
 	}
 	if u, err := url.Parse(path); err == nil && u.Host != "" {
-		if logs, err := url.Parse(c.Config.LogCache); err == nil && logs.Scheme == u.Scheme && logs.Host == u.Host {
-			return path, nil
+		for _, own := range []string{c.Config.LogCache, c.Config.Settings.Policies} {
+			if o, err := url.Parse(own); err == nil && o.Scheme == u.Scheme && o.Host == u.Host {
+				return path, nil
+			}
 		}
 		path = u.RequestURI()
 	}

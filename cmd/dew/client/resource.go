@@ -207,9 +207,14 @@ func thingName(t Thing) string { return t.Name }
 
 // FindApp looks in the targeted space.
 func (c *Client) FindApp(ctx context.Context, name string) (*App, error) {
-	a, err := find(ctx, c, "/v3/apps", url.Values{"space_guids": {c.Config.Space.GUID}}, name, func(a App) string { return a.Name })
+	return c.FindAppIn(ctx, c.Config.Space, name)
+}
+
+// FindAppIn looks in a space.
+func (c *Client) FindAppIn(ctx context.Context, space Named, name string) (*App, error) {
+	a, err := find(ctx, c, "/v3/apps", url.Values{"space_guids": {space.GUID}}, name, func(a App) string { return a.Name })
 	if err == nil && a == nil {
-		err = &MissingError{"app", name, "space " + c.Config.Space.Name}
+		err = &MissingError{"app", name, "space " + space.Name}
 	}
 	return a, err
 }
