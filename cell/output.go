@@ -15,6 +15,11 @@ import (
 // maxLine is where longer lines are cut in two, in bytes, as Diego does.
 const maxLine = 61440
 
+// maxLines is how many lines of one output are taken in a second, whatever its
+// limit in bytes. An empty line costs a guest one byte of a write, and us, whose
+// CPU time nobody limits, a thousand times as much; what is over is not looked at.
+const maxLines = 10_000
+
 // output turns what a guest writes into log lines.
 type output struct {
 	logs  cf.Logs
@@ -34,16 +39,27 @@ type output struct {
 // log.
 func (o *output) read(r io.Reader, isErr bool) {
 	b := bufio.NewReaderSize(r, maxLine)
-	for {
+	var second int64
+	for lines := 0; ; lines++ {
 		text, err := b.ReadSlice('\n')
+		now := o.clock()
+		if now.Unix() != second {
+			second, lines = now.Unix(), 0
+		} else if lines >= maxLines {
+			if lines == maxLines {
+				o.say(now, "app instance exceeded log rate limit (%d lines/sec)", maxLines)
+			}
+			b.Discard(b.Buffered()) // never fails
+			text = nil
+		}
 		if n := len(text); n > 0 && text[n-1] == '\n' {
 			text = text[:n-1]
 		}
-		if err == nil || len(text) > 0 {
+		if text != nil && (err == nil || len(text) > 0) {
 			o.kept.Line(text)
 		}
 		if len(text) > 0 {
-			o.log(text, isErr)
+			o.log(now, text, isErr)
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
@@ -51,8 +67,7 @@ func (o *output) read(r io.Reader, isErr bool) {
 	}
 }
 
-func (o *output) log(text []byte, isErr bool) {
-	now := o.clock()
+func (o *output) log(now time.Time, text []byte, isErr bool) {
 	if !o.admit(now, int64(len(text))) {
 		return
 	}
@@ -79,11 +94,16 @@ func (o *output) admit(now time.Time, n int64) bool {
 	}
 	if !o.told {
 		o.told = true
-		l := o.line
-		l.Time, l.Err, l.Text = now, true, fmt.Appendf(nil, "app instance exceeded log rate limit (%d bytes/sec)", o.rate)
-		o.logs.Log(l)
+		o.say(now, "app instance exceeded log rate limit (%d bytes/sec)", o.rate)
 	}
 	return false
+}
+
+// say logs a line of our own.
+func (o *output) say(now time.Time, format string, args ...any) {
+	l := o.line
+	l.Time, l.Err, l.Text = now, true, fmt.Appendf(nil, format, args...)
+	o.logs.Log(l)
 }
 
 // perSecond is how much was logged in the last whole second.

@@ -2,6 +2,7 @@ package cell
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -135,3 +136,29 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// TestAFloodOfLinesIsNotLookedAt: what is over is dropped without being read
+// line by line, and the next second begins with what comes then.
+func TestAFloodOfLinesIsNotLookedAt(t *testing.T) {
+	var got listing
+	now := time.Unix(100, 0)
+	looks := 0
+	o := &output{logs: &got, kept: new(tender.Console), rate: -1, clock: func() time.Time { looks++; return now }}
+	const flood = 100 * maxLines
+	later := strings.NewReader("after\n")
+	o.read(io.MultiReader(strings.NewReader(strings.Repeat("x\n", flood)), reader(func([]byte) (int, error) {
+		now = now.Add(time.Second)
+		return 0, io.EOF
+	}), later), false)
+	if looks > 2*maxLines {
+		t.Errorf("%d lines of %d were looked at", looks, flood)
+	}
+	if n := len(got); n != maxLines+2 || got[n-2] != "E:app instance exceeded log rate limit (10000 lines/sec)" || got[n-1] != "after" {
+		t.Errorf("%d lines, the last %q", n, got[max(0, n-3):])
+	}
+}
+
+// reader is a function that reads.
+type reader func([]byte) (int, error)
+
+func (f reader) Read(b []byte) (int, error) { return f(b) }
