@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -307,6 +308,125 @@ func TestGuestsReachWhatTheirRulesAllow(t *testing.T) {
 	if !misses(s.guest, s.up.wire.Host.String()+":80") {
 		t.Error("reached the host by its end of the wire")
 	}
+}
+
+// TestDatagramsAndErrorsPass: UDP there and back, what the other side says of a
+// closed port, and ICMP, each by a rule of its own.
+func TestDatagramsAndErrorsPass(t *testing.T) {
+	s := newSite(t)
+	var echo net.PacketConn
+	s.world.must(func() (err error) { echo, err = net.ListenPacket("udp4", "198.51.100.1:7"); return err })
+	defer echo.Close()
+	go func() {
+		b := make([]byte, 2000)
+		for {
+			n, from, err := echo.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			echo.WriteTo(b[:n], from)
+		}
+	}()
+	s.allow(nil, cf.Rule{Protocol: "udp", Destination: "198.51.100.1", Ports: "7-8"})
+	if err := s.converge(); err != nil {
+		t.Fatal(err)
+	}
+	say := func(network, addr string, b []byte, within time.Duration) ([]byte, error) {
+		var c net.Conn
+		s.guest.must(func() (err error) { c, err = net.Dial(network, addr); return err })
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(within))
+		c.Write(b)
+		answer := make([]byte, 2000)
+		n, _, err := c.(net.PacketConn).ReadFrom(answer) // without the IP header
+		return answer[:n], err
+	}
+	if b, err := say("udp4", "198.51.100.1:7", []byte("hello"), patience); string(b) != "hello" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := say("udp4", "198.51.100.1:8", []byte("hello"), patience); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("a closed port: %v", err)
+	}
+	ping := []byte{8, 0, 0xf7, 0xfe, 0, 1, 0, 0} // echo request 1 (RFC 792)
+	if b, err := say("ip4:icmp", "198.51.100.1", ping, 300*time.Millisecond); err == nil && b[0] == 0 {
+		t.Errorf("an echo that no rule allows was answered: %x", b)
+	}
+	kind, code := 8, 0
+	s.allow(nil, cf.Rule{Protocol: "icmp", Destination: "198.51.100.1", Type: &kind, Code: &code})
+	if b, err := say("ip4:icmp", "198.51.100.1", ping, patience); err != nil || len(b) < 8 || b[0] != 0 || b[5] != 1 {
+		t.Errorf("answer to an echo: %x, %v", b, err)
+	}
+}
+
+// TestBroadcastsOfTheHostsNetworksAreNotHeard: neither by the host nor by those
+// beside it.
+func TestBroadcastsOfTheHostsNetworksAreNotHeard(t *testing.T) {
+	s := newSite(t)
+	heard := make(chan string, 8)
+	for name, at := range map[string]*space{"world": s.world, "host": s.host} {
+		var l net.PacketConn
+		at.must(func() (err error) { l, err = net.ListenPacket("udp4", "0.0.0.0:9"); return err })
+		defer l.Close()
+		go func() {
+			b := make([]byte, 100)
+			for {
+				n, _, err := l.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				heard <- name + " heard " + string(b[:n])
+			}
+		}()
+	}
+	s.allow(nil, everywhere)
+	if err := s.converge(); err != nil {
+		t.Fatal(err)
+	}
+	s.guest.must(func() error {
+		for _, to := range []string{"198.51.100.255:9", "255.255.255.255:9", "198.51.100.1:9"} {
+			c, err := net.ListenPacket("udp4", "0.0.0.0:0")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			addr, _ := net.ResolveUDPAddr("udp4", to)
+			if _, err := c.WriteTo([]byte(to), addr); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if got := <-heard; got != "world heard 198.51.100.1:9" {
+		t.Errorf("%s: want only what was sent to one", got)
+	}
+}
+
+// TestTheHostForgetsSoon: what guests begin in vain stays in the host's table of
+// connections for seconds, not minutes.
+func TestTheHostForgetsSoon(t *testing.T) {
+	s := newSite(t)
+	s.allow(nil, everywhere)
+	if err := s.converge(); err != nil {
+		t.Fatal(err)
+	}
+	if !misses(s.guest, "198.51.100.99:80") {
+		t.Fatal("somebody has that address")
+	}
+	var table string
+	s.host.must(func() error {
+		b, err := os.ReadFile("/proc/thread-self/net/nf_conntrack")
+		table = string(b)
+		return err
+	})
+	for line := range strings.Lines(table) {
+		if f := strings.Fields(line); strings.Contains(line, "dst=198.51.100.99") {
+			if seconds, err := strconv.Atoi(f[4]); err != nil || seconds > 20 {
+				t.Errorf("%s, want at most 20 s", line)
+			}
+			return
+		}
+	}
+	t.Errorf("not in the table:\n%s", table)
 }
 
 // TestNewAddressesOfTheHostAreNotReached, in the moment before the wall knows

@@ -93,11 +93,13 @@ func (w *Wall) hold(hogs []nft.Element) error {
 }
 
 // tableUse reads how many connections are tracked in the network, and how many
-// may be.
+// may be: half of what the kernel would allow. What leaves by the uplink is
+// tracked again by the host, which has the same bound and connections of its own.
 func (w *Wall) tableUse() (used, room int, err error) {
 	err = w.in(func() (err error) {
 		if used, err = readNumber("/proc/sys/net/netfilter/nf_conntrack_count"); err == nil {
 			room, err = readNumber("/proc/sys/net/netfilter/nf_conntrack_max")
+			room /= 2
 		}
 		return err
 	})

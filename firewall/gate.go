@@ -91,7 +91,7 @@ func (g *Gate) bring(want *nft.Ruleset) (changed bool, err error) {
 		}
 	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
-		return false, fmt.Errorf("set the host's gate up: %w: load the kernel modules with `modprobe -a nf_tables nft_masq nft_chain_nat nft_ct`", err)
+		return false, fmt.Errorf("set the host's gate up: %w: load the kernel modules with `modprobe -a nf_tables nft_masq nft_chain_nat nft_ct` (built with CONFIG_NF_CONNTRACK_TIMEOUT)", err)
 	}
 	return false, fmt.Errorf("set the host's gate up: %w", explained(err))
 }
@@ -169,6 +169,18 @@ func (g *Gate) Passed() (sent, passed uint64, err error) {
 	return sent, passed, err
 }
 
+// The host's table of connections is the host's as well. What guests begin is
+// remembered in it as long as in the cell's (see tune), where Relieve keeps them
+// from having too many, and not for the minutes that are usual. Connections of
+// other protocols are remembered for ten minutes (nf_conntrack_generic_timeout),
+// so only so many a second begin.
+const otherRate, otherBurst = 20, 100
+
+func gateTimeouts() (streams, datagrams *nft.Timeout) {
+	return &nft.Timeout{Name: "streams", Protocol: protoTCP, Seconds: []uint32{20, 20, 86400, 30, 60, 20, 20, 10, 20, 300, 300}},
+		&nft.Timeout{Name: "datagrams", Protocol: protoUDP, Seconds: []uint32{20, 120}}
+}
+
 // gateTable is pure.
 func gateTable(wire string, r GateRules) *nft.Ruleset {
 	b := &builder{table: &nft.Table{Family: nft.NFPROTO_IPV4, Name: wire}}
@@ -180,9 +192,15 @@ func gateTable(wire string, r GateRules) *nft.Ruleset {
 		return nft.Count("traffic", nft.SAddr(), nft.Const(fmt.Sprintf("0x%08x", what), nft.Mark(what)))
 	}
 	begins := nft.State("new", nft.NF_CT_STATE_NEW)
+	streams, datagrams := gateTimeouts()
+	b.table.Timeouts = []*nft.Timeout{streams, datagrams}
 	b.base("forward", nft.NF_INET_FORWARD, gatePriority,
 		rule(in(nft.IIFName), cell("!="), nft.Drop()),
 		rule(in(nft.IIFName), begins, count(countSent)),
+		rule(in(nft.IIFName), begins, tcp(), nft.Remembered(streams)),
+		rule(in(nft.IIFName), begins, nft.IsProto("", "udp", protoUDP), nft.Remembered(datagrams)),
+		rule(in(nft.IIFName), begins, nft.IsProto("!=", "tcp", protoTCP), nft.IsProto("!=", "udp", protoUDP), nft.IsProto("!=", "icmp", protoICMP),
+			nft.Faster(otherRate, otherBurst), nft.Drop()),
 		rule(in(nft.IIFName), nft.Accept()),
 		rule(established(), nft.Accept()),
 		rule(in(nft.OIFName), nft.Drop()),

@@ -30,6 +30,10 @@ func (t *Table) commands() []Command {
 	name := familyName(t.Family) + " " + t.Name
 	b.newTable(t)
 	say("add table %s", name)
+	for _, o := range t.Timeouts {
+		b.newTimeout(t, o)
+		say("add ct timeout %s %s { %s }", name, o.Name, o.text())
+	}
 	for _, s := range t.Sets {
 		b.newSet(t, s)
 		kind, body := s.declaration()

@@ -155,8 +155,12 @@ func (c *Conn) readTable(t *Table) error {
 			return err
 		}
 	}
-	t.Others -= len(t.Chains) + len(t.Sets)
-	return nil
+	if t.Others -= len(t.Chains) + len(t.Sets); t.Others == 0 {
+		return nil
+	}
+	err = c.readTimeouts(t)
+	t.Others -= len(t.Timeouts)
+	return err
 }
 
 func (c *Conn) readRules(t *Table) error {

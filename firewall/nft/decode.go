@@ -141,6 +141,11 @@ func decodeKnown(name string, a *attrs) (Expr, error) {
 		return Counter{}, nil
 	case "log":
 		return Log{netlink.U16(a[unix.NFTA_LOG_GROUP]), a.u32(unix.NFTA_LOG_SNAPLEN), a.text(unix.NFTA_LOG_PREFIX)}, nil
+	case "objref":
+		if a[unix.NFTA_OBJREF_IMM_NAME] == nil {
+			return nil, nil
+		}
+		return ObjectRef{a.u32(unix.NFTA_OBJREF_IMM_TYPE), a.text(unix.NFTA_OBJREF_IMM_NAME)}, nil
 	case "masq":
 		if a[unix.NFTA_MASQ_FLAGS] != nil || a[unix.NFTA_MASQ_REG_PROTO_MIN] != nil {
 			return nil, nil

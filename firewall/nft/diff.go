@@ -59,6 +59,9 @@ func compatible(a, b *Table) bool {
 			same = same && sameBase(x.Base, y.Base)
 		}
 	})
+	merge(a.Timeouts, b.Timeouts, compareTimeouts, func(x, y *Timeout) {
+		same = same && (x == nil || y == nil || x.same(y))
+	})
 	merge(a.Sets, b.Sets, compareSets, func(x, y *Set) {
 		if x != nil && y != nil {
 			same = same && x.Flags == y.Flags && x.KeyLen() == y.KeyLen() && x.keyTypeID() == y.keyTypeID() && x.DataType == y.DataType && x.Size == y.Size && x.Timeout == y.Timeout
@@ -76,6 +79,9 @@ func sameBase(a, b *Base) bool {
 
 func compareChains(a, b *Chain) int { return cmp.Compare(a.Name, b.Name) }
 func compareSets(a, b *Set) int     { return cmp.Compare(a.Name, b.Name) }
+func compareTimeouts(a, b *Timeout) int {
+	return cmp.Compare(a.Name, b.Name)
+}
 
 func (d *differ) build(t *Table) {
 	d.b.newTable(t)
@@ -87,6 +93,11 @@ func (d *differ) build(t *Table) {
 // refers to them, and old ones removed when nothing does any more. Within the
 // transaction nobody sees the steps.
 func (d *differ) table(a, b *Table) {
+	merge(a.Timeouts, b.Timeouts, compareTimeouts, func(x, y *Timeout) {
+		if x == nil {
+			d.b.newTimeout(b, y)
+		}
+	})
 	merge(a.Sets, b.Sets, compareSets, func(x, y *Set) {
 		if x == nil {
 			d.b.newSet(b, y)
@@ -111,6 +122,11 @@ func (d *differ) table(a, b *Table) {
 		if y == nil {
 			d.b.delSet(b, x)
 			d.Sets++
+		}
+	})
+	merge(a.Timeouts, b.Timeouts, compareTimeouts, func(x, y *Timeout) {
+		if y == nil {
+			d.b.delTimeout(b, x)
 		}
 	})
 }

@@ -200,7 +200,7 @@ func (m *machine) step(x Expr) (next bool, err error) {
 		return m.remember(x)
 	case Limit:
 		return !x.Over, nil
-	case Counter:
+	case Counter, ObjectRef:
 	case Log:
 		m.out.Logs = append(m.out.Logs, x.Prefix)
 	default:

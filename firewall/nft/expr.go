@@ -110,6 +110,11 @@ type (
 	}
 	// Masquerading gives a connection the address of the interface that it leaves by.
 	Masquerading struct{}
+	// ObjectRef names an object of the table that the packet's connection gets.
+	ObjectRef struct {
+		Type uint32
+		Name string
+	}
 	// Opaque is an instruction of somebody else's.
 	Opaque struct{ Name, Data string }
 )
@@ -131,6 +136,12 @@ func (Reject) name() string    { return "reject" }
 
 func (Masquerading) name() string            { return "masq" }
 func (Masquerading) encode(*netlink.Encoder) {}
+func (ObjectRef) name() string               { return "objref" }
+
+func (o ObjectRef) encode(e *netlink.Encoder) {
+	e.U32(unix.NFTA_OBJREF_IMM_TYPE, o.Type)
+	e.Text(unix.NFTA_OBJREF_IMM_NAME, o.Name)
+}
 
 func (o Opaque) name() string { return o.Name }
 

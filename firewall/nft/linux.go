@@ -32,6 +32,9 @@ const (
 	NF_CT_STATE_ESTABLISHED    = 1 << 1
 	NF_CT_STATE_RELATED        = 1 << 2
 	NF_CT_STATE_NEW            = 1 << 3
+	NFTA_CT_TIMEOUT_L3PROTO    = 1
+	NFTA_CT_TIMEOUT_L4PROTO    = 2
+	NFTA_CT_TIMEOUT_DATA       = 3
 	IPS_CONFIRMED              = 1 << 3
 	IPS_DST_NAT                = 1 << 5
 	ICMP_ADMIN_PROHIBITED_CODE = 13 // ICMP_PKT_FILTERED

@@ -32,10 +32,13 @@ func every() *Ruleset {
 			{Name: "counts", Fields: Types("ifname", "mark"), Flags: unix.NFT_SET_EVAL, Size: 100},
 			{Name: "logged", Fields: Types("ipv4_addr"), Flags: unix.NFT_SET_EVAL, Size: 100, Timeout: 60},
 		},
+		Timeouts: []*Timeout{{Name: "short", Protocol: 17, Seconds: []uint32{20, 60}}},
 		Chains: []*Chain{
 			{Name: "in", Base: &Base{Hook: NF_INET_LOCAL_IN, Priority: -5, Drop: true}, Rules: []Rule{
 				NewRule(State("established", NF_CT_STATE_ESTABLISHED), Accept()),
 				NewRule(Redirected(), Accept()),
+				NewRule(Remembered(&Timeout{Name: "short"})),
+				NewRule(Faster(20, 50), Drop()),
 				NewRule(Confirmed(), Called(IIFName(), "lo"), Accept()),
 				NewRule(Prefixed(IIFName(), "dew"), Is(HeaderStart(), "!=", "0x45", "\x45"), Drop()),
 				NewRule(NotPrefixed(OIFName(), "dew"), Called(IIFName(), "lo"), Accept()),
@@ -81,6 +84,13 @@ func TestDecodeUndoesEncode(t *testing.T) {
 		}
 		for _, s := range table.Sets {
 			checkSet(t, table, s)
+		}
+		for _, o := range table.Timeouts {
+			b := &batch{}
+			b.newTimeout(table, o)
+			if in, got, err := decodeTimeout(b.messages[0].Body); err != nil || in != table.Name || !got.same(o) {
+				t.Errorf("timeout %+v: %+v, %v", o, got, err)
+			}
 		}
 	}
 }

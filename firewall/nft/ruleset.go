@@ -20,7 +20,9 @@ type Table struct {
 	Flags  uint32
 	Chains []*Chain
 	Sets   []*Set
-	// Others counts what a table of the kernel holds besides chains and sets.
+	// Timeouts are given to connections by rules.
+	Timeouts []*Timeout
+	// Others counts what a table of the kernel holds besides.
 	Others int
 }
 
@@ -153,6 +155,7 @@ func (r *Ruleset) Sort() {
 	})
 	for _, t := range r.Tables {
 		slices.SortFunc(t.Chains, func(a, b *Chain) int { return cmp.Compare(a.Name, b.Name) })
+		slices.SortFunc(t.Timeouts, compareTimeouts)
 		slices.SortFunc(t.Sets, func(a, b *Set) int { return cmp.Compare(a.Name, b.Name) })
 		for _, s := range t.Sets {
 			s.Sort()

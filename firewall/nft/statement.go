@@ -248,10 +248,20 @@ func Slower(set string, f Field, rate uint64, burst uint32) Statement {
 }
 
 func (l Limit) text() string {
-	if l.Bytes {
-		return fmt.Sprintf("limit rate %d bytes/second burst %d bytes", l.Rate, l.Burst)
+	over := ""
+	if l.Over {
+		over = "over "
 	}
-	return fmt.Sprintf("limit rate %d/second burst %d packets", l.Rate, l.Burst)
+	if l.Bytes {
+		return fmt.Sprintf("limit rate %s%d bytes/second burst %d bytes", over, l.Rate, l.Burst)
+	}
+	return fmt.Sprintf("limit rate %s%d/second burst %d packets", over, l.Rate, l.Burst)
+}
+
+// Faster tells whether packets come at more than a rate a second.
+func Faster(rate uint64, burst uint32) Statement {
+	l := Limit{Rate: rate, Burst: burst, Over: true}
+	return Statement{l.text(), []Expr{l}}
 }
 
 // LogTo logs the first bytes of the packet to a netlink group.

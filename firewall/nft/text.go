@@ -14,6 +14,9 @@ func (r *Ruleset) Text() string {
 	var b strings.Builder
 	for _, t := range r.Tables {
 		fmt.Fprintf(&b, "table %s %s {\n", familyName(t.Family), t.Name)
+		for _, o := range t.Timeouts {
+			fmt.Fprintf(&b, "\tct timeout %s {\n\t\t%s\n\t}\n", o.Name, o.text())
+		}
 		for _, s := range t.Sets {
 			s.write(&b)
 		}
