@@ -56,7 +56,7 @@ func (s *Stager) build(ctx context.Context, b *cf.Build, log *lines) (*droplet.D
 	if v := env["GOVERSION"]; v != "" && !strings.HasPrefix(s.c.Builder.Go()+".", v+".") {
 		log.say(fmt.Sprintf("GOVERSION %s is not installed here; building with %s", v, s.c.Builder.Go()))
 	}
-	return s.c.Builder.Build(ctx, &stager.Request{Files: files, Env: env, Tenant: b.SpaceGUID, Log: log, Step: log.step,
+	return s.c.Builder.Build(ctx, &stager.Request{Files: archive{files}, Env: env, Tenant: b.SpaceGUID, Log: log, Step: log.step,
 		Limits: stager.Limits{Memory: uint64(b.MemoryMB) << 20, Disk: int64(b.DiskMB) << 20, PIDs: maxPIDs, Files: maxFiles, Log: maxLog, Download: maxDownload},
 	}, s.c.Droplets)
 }
