@@ -23,6 +23,12 @@
 // Predict is the other half, and pure: from topology, environment and bindings
 // to the report of what an attacker would get.
 //
+// Live puts both together: hostile twins of an app are started in its cell's
+// network, one after the other, at places that the cell lends, and try what the
+// topology allows and what it denies, and the catalogue. Every prediction is
+// compared with what was seen. What would break in reaches places that are
+// nobody's.
+//
 // A Suite owns a room: one thread in namespaces of its own, on which guests
 // are started and targets are made. Run has a few attacks under way at a time,
 // each on a goroutine of its own. Each scene, one run of one attack, has one

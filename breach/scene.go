@@ -53,6 +53,7 @@ type scene struct {
 	control   *recorder
 	street    *street     // nil: no network
 	paving    paving      // of the street
+	site      *Site       // nil: a street of the scene's own
 	frames    []string    // of the step "{frames}", as the attacker writes them
 	heard     chan string // by a listener
 	answer    chan []byte // to the suite's question
@@ -82,7 +83,7 @@ const attackTime = 40 * time.Second
 func (u *Suite) newScene(row *Row, st stand) (*scene, error) {
 	token := make([]byte, 12)
 	rand.Read(token)
-	s := &scene{suite: u, row: row, stand: st, token: "loot-" + hex.EncodeToString(token), values: map[string]string{}, program: u.program,
+	s := &scene{suite: u, row: row, stand: st, token: tokenPrefix + hex.EncodeToString(token), values: map[string]string{}, program: u.program,
 		name: fmt.Sprintf("breach-%d-%d", os.Getpid(), u.scenes.Add(1)), patience: time.Second,
 		limits: tender.Limits{Memory: 64 << 20, CPUs: 1, PIDs: 50}, ended: make(chan struct{})}
 	if row.Tender == QEMU {

@@ -45,7 +45,8 @@ type street struct {
 	ann, bob party
 	out      party
 	gateway  netip.Addr
-	host     *house // the host's services
+	host     *house                 // the host's services
+	lost     func() (uint32, error) // frames that were not looked at; nil: none can be
 	undo     []func()
 }
 
@@ -384,22 +385,27 @@ func (t *street) openHost() error {
 		if err := netlink.AddrAdd(lo, addr); err != nil {
 			return err
 		}
-		for _, port := range []int{apiPort, busPort} {
-			l, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: port})
-			if err != nil {
-				return err
-			}
-			u, err := net.ListenUDP("udp4", &net.UDPAddr{Port: port})
-			if err != nil {
-				l.Close()
-				return err
-			}
-			t.later(func() { l.Close(); u.Close() })
-			go t.serve(l)
-			go t.hear(u)
-		}
-		return nil
+		return t.openDoors()
 	})
+}
+
+// openDoors serves the host's ports, in the network that it is called in.
+func (t *street) openDoors() error {
+	for _, port := range []int{apiPort, busPort} {
+		l, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: port})
+		if err != nil {
+			return err
+		}
+		u, err := net.ListenUDP("udp4", &net.UDPAddr{Port: port})
+		if err != nil {
+			l.Close()
+			return err
+		}
+		t.later(func() { l.Close(); u.Close() })
+		go t.serve(l)
+		go t.hear(u)
+	}
+	return nil
 }
 
 func (t *street) serve(l net.Listener) {

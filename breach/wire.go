@@ -27,7 +27,11 @@ func onStreet(change, off func(*cf.Topology)) func(*scene) error {
 		if s.baseline != nil {
 			s.paving = bridged
 		}
-		s.street, err = newStreet(s.paving, f)
+		if s.site != nil && s.baseline == nil {
+			s.street, err = s.site.street(s.suite.ctx)
+		} else {
+			s.street, err = newStreet(s.paving, f)
+		}
 		if err != nil {
 			return fmt.Errorf("lay a street: %w", err)
 		}

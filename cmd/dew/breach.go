@@ -26,8 +26,9 @@ type breachCmd struct {
 	Process string   `default:"web" help:"Process type of the app."`
 	Expect  string   `help:"Fail when the report has more than this one, JSON as --json prints it." type:"existingfile"`
 
+	Live   bool     `help:"Start hostile twins of the app in its cell, that try all of it, and compare."`
 	Suite  bool     `help:"Make every attack of the catalogue against throw-away guests, with its guard and without."`
-	Attack []string `placeholder:"NAME" help:"Make only these attacks."`
+	Attack []string `placeholder:"NAME" help:"Of the catalogue, make only these attacks."`
 	List   bool     `help:"List the attacks and the guards that stop them; make none."`
 	JSON   bool     `name:"json" help:"Print JSON."`
 	cellFlag
@@ -48,6 +49,10 @@ func (b *breachCmd) Run(ctx context.Context, c *console) error {
 		return err
 	case b.List:
 		return b.list(c, attacks)
+	case b.Live && b.Subject == "":
+		return withHint(fmt.Errorf("breach: a twin of which app?"), "`dew breach APP --live`")
+	case b.Live:
+		return b.live(ctx, c, attacks)
 	case b.Subject != "":
 		return b.report(ctx, c)
 	case !b.Suite && len(b.Attack) == 0:

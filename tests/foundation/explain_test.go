@@ -71,6 +71,7 @@ func (s *site) reports() {
 	}
 	s.must("breach", "front", "--expect", allowed)
 	s.must("set-env", "front", "MORE=1")
+	s.twins()
 	if status, out := s.status("breach", "front", "--expect", allowed); status != 1 || !strings.Contains(out, "\n   secret MORE from environment") {
 		s.Errorf("%d: %s", status, out)
 	}
@@ -100,5 +101,21 @@ func (s *site) captures() {
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) < 100 || string(b[:4]) != "\x0a\x0d\x0d\x0a" {
 		s.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// twins try, are stopped, and leave nothing behind.
+func (s *site) twins() {
+	s.Helper()
+	before := s.must("topology")
+	out := s.must("breach", "front", "--live", "--attack", "spoof-neighbour", "--attack", "ptrace", "--attack", "false-sum")
+	for _, want := range []string{"\nallowed   app back, tcp ", "\nstopped   app back, udp ", "\nstopped   spoof-neighbour", "\nstopped   ptrace", "\nstopped   false-sum", " predictions held: "} {
+		if !strings.Contains("\n"+out, want) {
+			s.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	s.until("the places are given back", func() bool { return s.must("topology") == before })
+	if log := s.must("logs", "front", "--recent"); strings.Contains(log, "iptables") && strings.Count(log, "iptables") > 4 {
+		s.Errorf("twins are told of in the app's log\n%s", log)
 	}
 }
