@@ -1,6 +1,7 @@
 package uaa
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type visitor struct {
 func newLimiter() *limiter { return &limiter{known: map[string]*visitor{}} }
 
 func (l *limiter) allow(address string, now time.Time) bool {
+	address = site(address)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	v := l.known[address]
@@ -40,6 +42,19 @@ func (l *limiter) allow(address string, now time.Time) bool {
 	}
 	v.last = now
 	return v.AllowN(now, 1)
+}
+
+// site is what one subscriber has: an IPv4 address, or the 2^64 IPv6 addresses
+// of a network (RFC 6177), each of which would otherwise be another guesser.
+func site(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil || a.Unmap().Is4() {
+		return address
+	}
+	if p, err := a.WithZone("").Prefix(64); err == nil {
+		return p.String()
+	}
+	return address
 }
 
 func (l *limiter) forget(now time.Time) {
