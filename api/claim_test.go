@@ -18,6 +18,11 @@ func said(t *testing.T, text []byte) string {
 	return b.Errors[0].Detail
 }
 
+// at0 is the guid of the first record of a list.
+func at0(list map[string]any) string {
+	return guid(list["resources"].([]any)[0].(map[string]any))
+}
+
 // TestHostsOfOthers: a tenant cannot make itself the one who answers for the
 // API, for another tenant's host or for everybody's.
 func TestHostsOfOthers(t *testing.T) {
@@ -37,12 +42,16 @@ func TestHostsOfOthers(t *testing.T) {
 	f.do(201, ann, "POST", "/v3/routes", at(annSpace, shared, "blog", "/new"))
 	f.do(201, ann, "POST", "/v3/routes", at(annSpace, shared, "shop", "/mine"))
 	f.do(201, admin, "POST", "/v3/domains", `{"name":"team.apps.test"}`)
+	internal := at0(f.do(200, bob, "GET", "/v3/domains?names=apps.internal", ""))
+	f.do(201, ann, "POST", "/v3/routes", at(annSpace, internal, "db", ""))
 	for _, c := range []struct{ say, path, body, want string }{
 		{"the API by its usual name", "routes", at(bobSpace, shared, "api", ""), "reserved system route"},
 		{"a path of it", "routes", at(bobSpace, shared, "API", "/oauth"), "reserved system route"},
 		{"every host", "routes", at(bobSpace, shared, "*", ""), "sufficient permissions"},
 		{"a path of another's host", "routes", at(bobSpace, shared, "shop", "/login"), "reserved for another space"},
 		{"the top of another's host", "routes", at(bobSpace, shared, "blog", ""), "reserved for another space"},
+		{"a host below another's", "routes", at(bobSpace, shared, "www.shop", ""), "reserved for another space"},
+		{"an instance of another's app", "routes", at(bobSpace, internal, "0.db", ""), "reserved for another space"},
 		{"a host of a longer domain", "routes", at(bobSpace, shared, "x.team", ""), "host is taken"},
 		{"the longer domain", "routes", at(bobSpace, shared, "team", ""), "host is taken"},
 		{"the domain of the API", "domains", own("cf.example.test"), "platform's own"},
@@ -56,6 +65,7 @@ func TestHostsOfOthers(t *testing.T) {
 		}
 	}
 	f.do(201, bob, "POST", "/v3/routes", at(bobSpace, shared, "other", "/login"))
+	f.do(201, bob, "POST", "/v3/routes", at(bobSpace, shared, "www.other", ""))
 	f.do(201, admin, "POST", "/v3/routes", at(bobSpace, shared, "*", ""))
 	mine := guid(f.do(201, bob, "POST", "/v3/domains", own("bob.test")))
 	for _, host := range []string{"*", "", "deep.er"} {

@@ -512,9 +512,17 @@ func (c *call) unclaimed(r *cf.Route, d *cf.Domain) error {
 	if r.Host == "*" && !c.admin() {
 		return unprocessable("You do not have sufficient permissions to create a route with a wildcard host on a domain not scoped to an organization.")
 	}
-	routes, err := cf.List[cf.Route](c.tx, cf.Query{Where: []cf.Cond{cf.Is("domain_guid", d.GUID), cf.Is("host", r.Host)}})
+	// Below a host too: who answers there can set cookies for it, and on an internal
+	// domain stand for one of its instances.
+	hosts := []string{r.Host}
+	for rest, more := r.Host, true; more; {
+		if _, rest, more = strings.Cut(rest, "."); more {
+			hosts = append(hosts, rest)
+		}
+	}
+	routes, err := cf.List[cf.Route](c.tx, cf.Query{Where: []cf.Cond{cf.Is("domain_guid", d.GUID), cf.Is("host", hosts...)}})
 	for _, other := range routes {
-		if other.SpaceGUID != r.SpaceGUID && other.Path != r.Path { // the same path is taken, as inserting it says
+		if other.SpaceGUID != r.SpaceGUID && (other.Path != r.Path || other.Host != r.Host) { // the same path is taken, as inserting it says
 			return unprocessable("Routes for this host and domain have been reserved for another space.")
 		}
 	}
