@@ -34,7 +34,7 @@ type Uplink struct {
 // UplinkName is the name of the host's end of a cell's wire, and of the table
 // beside it.
 func UplinkName(cell string) string {
-	return fmt.Sprintf("dew-%08x", crc32.ChecksumIEEE([]byte(cell)))
+	return fmt.Sprintf(firewall.GatePrefix+"%08x", crc32.ChecksumIEEE([]byte(cell)))
 }
 
 // NewUplink prepares the way out of a network. Nothing is made yet. In front of
@@ -104,7 +104,7 @@ func (u *Uplink) bring(host []netip.Addr) (err error) {
 	if u.wire, err = u.network.Uplink(u.name, firewall.Uplink); err != nil {
 		return err
 	}
-	opened, err := u.gate.Opened()
+	own, others, err := u.gate.Opened()
 	if err != nil {
 		return err
 	}
@@ -112,13 +112,12 @@ func (u *Uplink) bring(host []netip.Addr) (err error) {
 	if err != nil {
 		return err
 	}
-	// The gate closes behind an interface before it begins to forward. Where
-	// somebody made the host a router it is none of our business.
-	for _, name := range now.Closed {
-		if !slices.Contains(opened, name) {
-			opened = append(opened, name)
-		}
-	}
+	// The gate closes behind an interface before it begins to forward, and stands
+	// behind those that another gate opened: the last that goes takes them back.
+	// Where somebody made the host a router it is none of our business.
+	opened := slices.Concat(own, others, now.Closed)
+	slices.Sort(opened)
+	opened = slices.Compact(opened)
 	if now.Everywhere {
 		opened = nil
 	}
@@ -198,6 +197,23 @@ func (u *Uplink) Remove() error {
 	return RemoveUplink(u.name)
 }
 
+// SweepUplinks removes uplinks whose name begins so and of which gone says that
+// nobody uses them any more.
+func SweepUplinks(prefix string, gone func(name string) bool) error {
+	gate, err := firewall.OpenGate(onHost, prefix)
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+	names, err := gate.Gates(prefix)
+	for _, name := range names {
+		if gone(name) {
+			err = errors.Join(err, RemoveUplink(name))
+		}
+	}
+	return err
+}
+
 // RemoveUplink takes away what an Uplink of that name made on this host, whoever
 // had it; without one there is nothing to do. Interfaces stop to forward before
 // the gate goes that keeps strangers from using it.
@@ -207,7 +223,7 @@ func RemoveUplink(name string) error {
 		return err
 	}
 	defer gate.Close()
-	opened, err := gate.Opened()
+	opened, others, err := gate.Opened()
 	if err != nil {
 		return err
 	}
@@ -217,7 +233,7 @@ func RemoveUplink(name string) error {
 	}
 	var failed []error
 	for _, one := range opened {
-		if !now.Everywhere {
+		if !now.Everywhere && !slices.Contains(others, one) {
 			failed = append(failed, vnet.SetForwarding(one, false))
 		}
 	}

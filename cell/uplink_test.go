@@ -577,6 +577,33 @@ func TestUplinkIsAdopted(t *testing.T) {
 	}
 }
 
+// TestUplinksShareWhatTheyOpen: the first that goes leaves the other its way out,
+// and the last leaves nothing.
+func TestUplinksShareWhatTheyOpen(t *testing.T) {
+	s := newSite(t)
+	serve(s.world, "198.51.100.1:80")
+	serve(s.private, "10.9.0.2:80")
+	s.allow(nil, everywhere)
+	before := s.traces()
+	var network *vnet.Network
+	s.host.must(func() (err error) { network, err = vnet.New(); return err })
+	defer network.Close()
+	first := NewUplink(network, "dew-first", slog.New(slog.DiscardHandler))
+	defer first.Close()
+	s.host.must(func() error { return first.Converge(nil) })
+	if err := s.converge(); err != nil {
+		t.Fatal(err)
+	}
+	s.host.must(first.Remove)
+	if !reaches(s.guest, "198.51.100.1:80") || !misses(s.world, "10.9.0.2:80") {
+		t.Error("want a way for the guest and none for the world")
+	}
+	s.host.must(s.up.Remove)
+	if after := s.traces(); !slices.Equal(after, before) {
+		t.Errorf("%v, want %v", after, before)
+	}
+}
+
 // TestNothingIsLeft: the host is as it was, whoever cleans up.
 func TestNothingIsLeft(t *testing.T) {
 	s := newSite(t)

@@ -148,11 +148,11 @@ func (w *wiring) apply(ctx context.Context) error {
 	t.Guests = []netip.Prefix{w.c.cfg.Guests}
 	host := w.hostAddresses()
 	if stale || host == nil {
-		if now, err := ownAddresses(); err == nil {
+		if now, err := HostAddresses(); err == nil {
 			host = now
 		}
 	}
-	t.Protected = protected(w.c.cfg.Protected, host)
+	t.Protected = Protected(w.c.cfg.Protected, host)
 	w.mu.Lock()
 	w.known = known
 	t.Endpoints = append([]cf.Endpoint(nil), t.Endpoints...)
@@ -195,7 +195,8 @@ func (w *wiring) hostAddresses() []netip.Addr {
 	return w.host
 }
 
-func ownAddresses() ([]netip.Addr, error) {
+// HostAddresses are this host's own IPv4 addresses but for loopback.
+func HostAddresses() ([]netip.Addr, error) {
 	list, err := resolver.HostAddresses()
 	addrs := []netip.Addr{}
 	for _, p := range list {
@@ -206,8 +207,9 @@ func ownAddresses() ([]netip.Addr, error) {
 	return addrs, err
 }
 
-// protected is what no broad security group opens.
-func protected(more []cf.Protected, host []netip.Addr) []cf.Protected {
+// Protected is what no broad security group opens: this host, metadata services,
+// and more.
+func Protected(more []cf.Protected, host []netip.Addr) []cf.Protected {
 	list := append([]cf.Protected{{Prefix: netip.MustParsePrefix("169.254.0.0/16"), What: "metadata addresses"},
 		{Prefix: netip.MustParsePrefix("127.0.0.0/8"), What: "loopback"}}, more...)
 	for _, a := range host {

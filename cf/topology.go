@@ -52,6 +52,8 @@ type Endpoint struct {
 	// Ports are what the process declared: the cell may check its health there,
 	// and a route without a port leads to the first.
 	Ports []uint16
+	// Datagrams are UDP ports to which the cell passes what comes from outside.
+	Datagrams []uint16
 	// VNIC is the name of its tap on this cell; without one the instance runs on
 	// another cell, and the rest does not matter here.
 	VNIC string

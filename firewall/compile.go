@@ -122,6 +122,7 @@ func (b *builder) hooks() {
 		rule(nft.Called(nft.OIFName(), Uplink), nft.Goto("beyond")),
 		rule(nft.NotPrefixed(nft.OIFName(), Prefix), nft.Accept()),
 		rule(tcp(), nft.InSet("served", nft.DAddr(), nft.DPort()), nft.Accept()),
+		rule(nft.IsProto("", "udp", protoUDP), nft.InSet("datagrams", nft.DAddr(), nft.DPort()), nft.Accept()),
 		rule(tcp(), nft.Reset()))
 	// The cell itself has no business outside. What it sends there was meant for
 	// an instance whose vNIC has just gone.
@@ -212,6 +213,7 @@ func endOf(s span) string {
 // served is where the cell and the routers may connect to.
 func (b *builder) served() {
 	served := b.set(&nft.Set{Name: "served", Fields: types("ipv4_addr", "inet_service")})
+	datagrams := b.set(&nft.Set{Name: "datagrams", Fields: types("ipv4_addr", "inet_service")})
 	routed := b.set(&nft.Set{Name: "routed", Fields: types("ipv4_addr", "inet_service")})
 	fresh := b.set(&nft.Set{Name: "fresh", Fields: types("ipv4_addr"), Flags: unix.NFT_SET_EVAL})
 	for n, e := range b.byAddr {
@@ -227,6 +229,9 @@ func (b *builder) served() {
 				served.Elements = append(served.Elements, nft.Element{Key: nft.Key(bytes4(n), nft.Port(to.port))})
 			}
 			seen[to.port] = true
+		}
+		for _, port := range slices.Compact(slices.Sorted(slices.Values(e.Datagrams))) {
+			datagrams.Elements = append(datagrams.Elements, nft.Element{Key: nft.Key(bytes4(n), nft.Port(port))})
 		}
 		for _, port := range e.Ports {
 			if !seen[port] {

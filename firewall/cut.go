@@ -71,7 +71,7 @@ func (w *Wall) mustLook(before, now *plan, ch nft.Change) bool {
 func (p *plan) tightened(now *plan) bool {
 	for n, e := range p.byAddr {
 		if next := now.byAddr[n]; next != nil && next.GUID == e.GUID &&
-			(next.class != e.class || next.app.id != e.app.id || next.Stage != e.Stage || !slices.Equal(next.Ports, e.Ports) || !slices.Equal(next.routes, e.routes)) {
+			(next.class != e.class || next.app.id != e.app.id || next.Stage != e.Stage || !slices.Equal(next.Ports, e.Ports) || !slices.Equal(next.Datagrams, e.Datagrams) || !slices.Equal(next.routes, e.routes)) {
 			return true
 		}
 	}

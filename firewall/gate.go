@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -109,24 +111,39 @@ func (g *Gate) look() error {
 	return err
 }
 
-// Opened lists the interfaces that the table says were made to forward, also
-// when an earlier process did it.
-func (g *Gate) Opened() ([]string, error) {
+// GatePrefix begins the name of every gate.
+const GatePrefix = "dew-"
+
+// Gates lists the gates of the host whose name begins so.
+func (g *Gate) Gates(prefix string) ([]string, error) {
+	names, err := g.tables.Names(nft.NFPROTO_IPV4)
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) }), err
+}
+
+// Opened lists the interfaces that this gate's table says were made to forward,
+// and those that others' do, also when earlier processes did it.
+func (g *Gate) Opened() (own, others []string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.have = nil
-	if err := g.look(); err != nil {
-		return nil, err
+	names, err := g.Gates(GatePrefix)
+	for _, name := range names {
+		r, _, failed := g.tables.Read(name)
+		if failed != nil {
+			return nil, nil, failed
+		}
+		t := r.Table(nft.NFPROTO_IPV4, name)
+		if t == nil || t.Set("opened") == nil {
+			continue
+		}
+		for _, e := range t.Set("opened").Elements {
+			if name == g.name {
+				own = append(own, cString(e.Key))
+			} else {
+				others = append(others, cString(e.Key))
+			}
+		}
 	}
-	t := g.have.Table(nft.NFPROTO_IPV4, g.name)
-	if t == nil || t.Set("opened") == nil {
-		return nil, nil
-	}
-	var names []string
-	for _, e := range t.Set("opened").Elements {
-		names = append(names, cString(e.Key))
-	}
-	return names, nil
+	return own, others, err
 }
 
 // Probe sends a packet of the kind that gates take off, from the network of the

@@ -3,6 +3,7 @@ package firewall
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/dewpaas/dew/cf"
@@ -186,6 +187,9 @@ func (p *plan) fromCell(to *cf.Endpoint, protocol uint8, n uint32) Answer {
 		if protocol == protoTCP && uint32(port) == n {
 			return Answer{Allowed: true, Rule: fmt.Sprintf("the cell checks the health of port %d", port)}
 		}
+	}
+	if protocol == protoUDP && slices.Contains(to.Datagrams, uint16(n)) {
+		return Answer{Allowed: true, Rule: fmt.Sprintf("the cell passes datagrams to port %d", n)}
 	}
 	return Answer{Rule: "default deny: the cell reaches declared ports only"}
 }

@@ -85,6 +85,9 @@ func (d dice) topology() cf.Topology {
 		for range d.IntN(3) {
 			e.Ports = append(e.Ports, d.port())
 		}
+		for range d.IntN(3) {
+			e.Datagrams = append(e.Datagrams, d.port())
+		}
 		t.Endpoints = append(t.Endpoints, e)
 	}
 	for range 3 + d.IntN(8) {
@@ -130,7 +133,7 @@ func (d dice) question(t *cf.Topology) Question {
 		q.Port = 80
 	}
 	if q.From.Addr == t.Gateway {
-		q.Protocol = "tcp"
+		q.Protocol = pick(d, []string{"tcp", "tcp", "udp"})
 		q.Port = pick(d, []uint16{q.Port, 8080, 9000})
 	}
 	local := q.From.Endpoint != nil && q.From.Endpoint.VNIC != ""
@@ -259,7 +262,7 @@ func (l *lab) attempt(q Question, port uint16) bool {
 	before := l.totalDrops()
 	switch {
 	case src == vnet.Gateway:
-		l.connect(netip.AddrPortFrom(dst, q.Port))
+		l.connect(netip.AddrPortFrom(dst, q.Port), q.Protocol)
 	case q.From.Endpoint != nil && q.From.Endpoint.VNIC != "":
 		l.taps[q.From.Endpoint.VNIC].send(q.packet(src, dst, port))
 	default:
@@ -363,16 +366,27 @@ func (q Question) packet(src, dst netip.Addr, port uint16) []byte {
 	return icmpMessage(src, dst, q.Type, q.Code, byte(port>>8), byte(port))
 }
 
-// connect begins a TCP connection from the cell. Its SYN is out, or refused,
-// when it returns.
-func (l *lab) connect(to netip.AddrPort) {
+// connect begins a connection from the cell. Its SYN, or a datagram, is out, or
+// refused, when it returns.
+func (l *lab) connect(to netip.AddrPort, protocol string) {
 	l.t.Helper()
+	kind := unix.SOCK_STREAM
+	if protocol == cf.UDP {
+		kind = unix.SOCK_DGRAM
+	}
 	err := l.net.Within(func() error {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(fd)
+		if protocol == cf.UDP {
+			err := unix.Sendto(fd, []byte("?"), 0, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+			if err == unix.EPERM { // dropped by the output hook
+				return nil
+			}
+			return err
+		}
 		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
 		if err == unix.EINPROGRESS || err == unix.ECONNREFUSED {
 			return nil

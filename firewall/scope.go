@@ -53,7 +53,7 @@ func scopeOf(before, now *plan) *scope {
 
 // alike tells whether an instance is written down the same in both plans.
 func (a *instance) alike(b *instance) bool {
-	return a.VNIC == b.VNIC && a.MAC == b.MAC && a.Rates == b.Rates && a.Stage == b.Stage && slices.Equal(a.Ports, b.Ports) &&
+	return a.VNIC == b.VNIC && a.MAC == b.MAC && a.Rates == b.Rates && a.Stage == b.Stage && slices.Equal(a.Ports, b.Ports) && slices.Equal(a.Datagrams, b.Datagrams) &&
 		a.app.id == b.app.id && a.app.source == b.app.source && a.chain() == b.chain() &&
 		slices.EqualFunc(a.routes, b.routes, func(x, y route) bool { return x.port == y.port })
 }

@@ -64,7 +64,7 @@ func (l *launch) prepare(ctx context.Context) error {
 		return err
 	}
 	l.step("droplet")
-	if err := l.wire(ports); err != nil {
+	if err := l.wire(ctx, ports); err != nil {
 		return err
 	}
 	l.step("network")
@@ -93,12 +93,19 @@ func hasKey(env []string, key string) bool {
 }
 
 // wire makes the guest's network and the ways into it.
-func (l *launch) wire(ports []publish) (err error) {
+func (l *launch) wire(ctx context.Context, ports []publish) (err error) {
 	if l.net, err = vnet.New(); err != nil {
 		return err
 	}
 	l.onClose(func() { l.net.Close() })
-	if l.spec.Tap, err = l.net.AddTap(guestNIC); err != nil {
+	card := guestNIC
+	if l.run.Uplink {
+		if card.MTU, err = l.openWayOut(ctx, ports); err != nil {
+			return err
+		}
+		l.spec.Boot.NIC.MTU = uint16(card.MTU)
+	}
+	if l.spec.Tap, err = l.net.AddTap(card); err != nil {
 		return err
 	}
 	l.onClose(func() { l.spec.Tap.Close() })

@@ -25,6 +25,7 @@ type runCmd struct {
 	Command  string   `short:"c" help:"Start command, in place of the process type's."`
 	Image    string   `help:"File-system image, with a bare ELF." type:"existingfile"`
 	Publish  []string `short:"p" placeholder:"HOST:GUEST" help:"Pass a port of this host to the program; with /udp behind it datagrams."`
+	Uplink   bool     `help:"Let the program reach what this host reaches, but for the host itself. docs/operate/network.md says what it changes on the host."`
 	Env      []string `short:"e" placeholder:"K=V" sep:"none" help:"Set an environment variable."`
 	Memory   size     `short:"m" default:"256M" help:"Limit of memory, with K, M or G."`
 	CPUs     float64  `name:"cpus" help:"Limit of CPUs."`

@@ -99,6 +99,20 @@ func (c *Conn) Read(name string) (*Ruleset, uint32, error) {
 	return nil, 0, fmt.Errorf("read nftables: they change all the time")
 }
 
+// Names lists the tables of a family.
+func (c *Conn) Names(family uint8) ([]string, error) {
+	var names []string
+	err := c.dump(unix.NFT_MSG_GETTABLE, family, nil, func(r netlink.Reply) error {
+		t, err := decodeTable(r.Family, r.Body)
+		names = append(names, t.Name)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list nftables: %w", err)
+	}
+	return names, nil
+}
+
 func (c *Conn) dump(n uint16, family uint8, body *netlink.Encoder, f func(netlink.Reply) error) error {
 	return c.link.Do(message(n, unix.NLM_F_DUMP, family, body), f)
 }

@@ -441,3 +441,42 @@ func backendOf(t *testing.T, admin string) (pid string) {
 	}
 	return pid
 }
+
+// TestRunReachesOutside: `dew run --uplink` lets one program out, finds names for
+// it, and leaves nothing, also after one that was killed.
+func TestRunReachesOutside(t *testing.T) {
+	w := newTown(t)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	w.names()
+	ticks := w.ticks("10.77.0.2:7000")
+	before := w.traces()
+	run := func(target string) *exec.Cmd {
+		c := exec.Command("unshare", "-m", "sh", "-c", `mount --bind "$1" /etc/resolv.conf && shift && exec "$@"`, "sh", w.resolv,
+			w.dew, "run", "--uplink", "-m", "64M", "-p", w.listen+":8080", "-e", "TARGET="+target, filepath.Join("testdata", "pulse"))
+		c.Stdout, c.Stderr = &w.said, &w.said
+		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		w.in(w.machine, c.Start)
+		t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+		return c
+	}
+	killed := run("db.example.test:7000")
+	w.grows("the program reaches what the host reaches", ticks)
+	killed.Process.Kill()
+	killed.Wait()
+	if w.traces() == before {
+		t.Fatal("the test does not see what a run leaves that was killed")
+	}
+	second := run("10.77.0.1:22")
+	w.await("the host is denied", func() error {
+		if said := w.said.String(); !strings.Contains(said, "denied tcp from 10.255.0.2 to 10.77.0.1:22") {
+			return errors.New(said)
+		}
+		return nil
+	})
+	second.Process.Signal(syscall.SIGTERM)
+	second.Wait()
+	if after := w.traces(); after != before {
+		t.Errorf("left on the machine:\n%swant\n%s\n%s", after, before, w.said.String())
+	}
+}
