@@ -94,10 +94,10 @@ func (l *Link) Close() error {
 	return err
 }
 
-// Finish returns when all that an ended guest has said is read.
+// Finish ends the link of a guest that has ended, when all that it said is read.
 func (l *Link) Finish() {
 	l.end()
-	<-l.done
+	<-l.done // the guest's end of the channel is closed
 }
 
 // Done is closed when the link is.

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,9 @@ func probe(t *testing.T, name string) *Config {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if program, err := elf.Open(self); err != nil || slices.ContainsFunc(program.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		t.Skip("needs a static test program: CGO_ENABLED=0")
 	}
 	return &Config{Args: []string{"/self/" + filepath.Base(self)}, Env: []string{"PROBE=" + name}, Dir: "/",
 		Mounts: []Mount{{Host: filepath.Dir(self), Inside: "/self"}}}

@@ -223,6 +223,7 @@ func (g *Guest) listen() {
 	closeAll(files)
 	if err == nil && a.Exit != nil {
 		g.exit = *a.Exit
+		g.link.Finish()
 	} else {
 		g.lost = true
 		g.exit = tender.Exit{Reason: tender.HostFailed, Call: -1, Detail: "the keeper of the guests is gone"}

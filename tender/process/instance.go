@@ -80,7 +80,7 @@ func (i *Instance) collect() {
 	} else {
 		i.exit = i.ended(info, usage)
 	}
-	i.link.Close()
+	i.link.Finish()
 	if err := i.group.Remove(); err != nil && i.exit.Detail == "" {
 		i.exit.Detail = err.Error()
 	}
