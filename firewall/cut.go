@@ -66,6 +66,18 @@ func (w *Wall) mustLook(before, now *plan, ch nft.Change) bool {
 	return ch.Chains > 0 || ch.Removed > 0 && before.tightened(now)
 }
 
+// Tidy deletes the tracked connections of instances that left since somebody
+// looked, and returns how many: those of one that was killed would stay for a
+// day. Watch calls it now and then.
+func (w *Wall) Tidy() (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.plan == nil || len(w.left) == 0 {
+		return 0, nil
+	}
+	return w.cut()
+}
+
 // tightened tells whether something was allowed that is not any more, other
 // than by an instance that left.
 func (p *plan) tightened(now *plan) bool {

@@ -197,6 +197,7 @@ func (w *Wall) Watch(ctx context.Context, report func(Applied)) error {
 	if err := c.Join(tablesGroup); err != nil {
 		return fmt.Errorf("watch the firewall: %w", err)
 	}
+	tidied := time.Now()
 	for {
 		done, err := w.Drift()
 		if err != nil {
@@ -208,6 +209,12 @@ func (w *Wall) Watch(ctx context.Context, report func(Applied)) error {
 		if _, err := w.Relieve(); err != nil {
 			return err
 		}
+		if now := time.Now(); now.Sub(tidied) > tidyTime {
+			tidied = now
+			if _, err := w.Tidy(); err != nil {
+				return err
+			}
+		}
 		err = c.ReceiveWithin(time.Second, func(netlink.Reply) error { return nil })
 		switch {
 		case err == nil, errors.Is(err, unix.ENOBUFS), errors.Is(err, netlink.ErrMalformed), errors.Is(err, os.ErrDeadlineExceeded):
@@ -218,6 +225,9 @@ func (w *Wall) Watch(ctx context.Context, report func(Applied)) error {
 		}
 	}
 }
+
+// tidyTime is how often Watch looks for connections of instances that left.
+const tidyTime = 20 * time.Second
 
 // tablesGroup is the multicast group that hears of every change (NFNLGRP_NFTABLES).
 const tablesGroup = 7
