@@ -46,6 +46,7 @@ const (
 	Escape     Class = "out of QEMU"
 	Wire       Class = "frames"
 	Reach      Class = "hosts and ports"
+	Names      Class = "names"
 )
 
 // Guard is what is said to stop an attack.

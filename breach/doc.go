@@ -20,6 +20,8 @@
 // cable, or as a bridge for the container. Behind each unlawful frame goes a
 // lawful one: only when that has arrived is the absence of the other a verdict.
 //
+// Names are asked of the cell's resolver, or of a relay that has no guard.
+//
 // Predict is the other half, and pure: from topology, environment and bindings
 // to the report of what an attacker would get.
 //

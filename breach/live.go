@@ -56,6 +56,8 @@ func (u *Suite) Live(ctx context.Context, site *Site, attacks []Attack, tell fun
 // tried instead; and floods about rates that are not the cell's.
 func applies(a *Attack) bool {
 	switch a.Class {
+	case Names:
+		return false
 	case Wire:
 		return !slices.ContainsFunc(floods(), func(f Attack) bool { return f.Name == a.Name })
 	case Reach:

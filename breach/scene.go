@@ -55,6 +55,9 @@ type scene struct {
 	paving    paving      // of the street
 	site      *Site       // nil: a street of the scene's own
 	frames    []string    // of the step "{frames}", as the attacker writes them
+	questions []string    // of the step "{questions}": the same by an ordinary socket
+	upstream  *house      // what a name server outside was asked
+	relays    bool        // names are passed on as they are
 	heard     chan string // by a listener
 	answer    chan []byte // to the suite's question
 	record    *os.File    // of a bare process
@@ -84,7 +87,7 @@ func (u *Suite) newScene(row *Row, st stand) (*scene, error) {
 	token := make([]byte, 12)
 	rand.Read(token)
 	s := &scene{suite: u, row: row, stand: st, token: tokenPrefix + hex.EncodeToString(token), values: map[string]string{}, program: u.program,
-		name: fmt.Sprintf("breach-%d-%d", os.Getpid(), u.scenes.Add(1)), patience: time.Second,
+		name: fmt.Sprintf(groupPrefix+"%d-%d", os.Getpid(), u.scenes.Add(1)), patience: time.Second,
 		limits: tender.Limits{Memory: 64 << 20, CPUs: 1, PIDs: 50}, ended: make(chan struct{})}
 	if row.Tender == QEMU {
 		s.limits = tender.Limits{Memory: 160 << 20, CPUs: 1}
@@ -163,12 +166,15 @@ func (s *scene) filled() []string {
 	fill := strings.NewReplacer(pairs...)
 	steps := []string{}
 	for _, step := range s.script() {
-		if step != "{frames}" {
+		switch step {
+		case "{frames}":
+			for _, f := range s.frames {
+				steps = append(steps, "send "+f)
+			}
+		case "{questions}":
+			steps = append(steps, s.questions...)
+		default:
 			steps = append(steps, fill.Replace(step))
-			continue
-		}
-		for _, f := range s.frames {
-			steps = append(steps, "send "+f)
 		}
 	}
 	return steps

@@ -63,7 +63,10 @@ func Open(ctx context.Context, cache string) (_ *Suite, err error) {
 	if u.containers, err = container.New(); err != nil {
 		return nil, err
 	}
-	if u.dir, err = os.MkdirTemp("", "dew-breach-"); err != nil {
+	if err = u.reap(); err != nil {
+		return nil, err
+	}
+	if u.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", folderPrefix, os.Getpid())); err != nil {
 		return nil, err
 	}
 	if err := os.Chmod(u.dir, 0o755); err != nil {

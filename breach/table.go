@@ -13,7 +13,8 @@ is written by ` + "`go test ./breach -run EveryAttack -update`" + ` from attacks
 
 - **process**: the droplet under the process tender. **QEMU**: the same file in ring 0 of a virtual machine.
 - **container**: a process in a container with Docker's default capabilities and seccomp profile, as user 0, as Docker starts it.
-  **unprivileged**: the same as a user without capabilities and with no_new_privs. Both have the guest's limits.
+  **unprivileged**: the same as a user without capabilities and with no_new_privs. Both have the guest's limits, stand on a bridge as Docker lays it
+  by default, and ask a name server that passes questions on as they are.
 - *stopped*: a witness outside saw no gain. **gained**: it did. A dash: there is nothing of the kind there.
 
 Every attack was also made with its guard left out, and succeeded then.

@@ -12,9 +12,16 @@ import (
 // behind a 12-byte virtio header; a container that may opens it with "card".
 func frameSteps() map[string]step {
 	return map[string]step{
-		"send":    send,
-		"syns":    sendSYNs,
-		"card":    card,
+		"send": send,
+		"syns": sendSYNs,
+		"card": card,
+		"say-hex": func(a args) error {
+			b, err := hex.DecodeString(a.text(2))
+			if err != nil {
+				return err
+			}
+			return say4(syscall.SOCK_DGRAM, args{a.text(0), a.text(1), string(b)})
+		},
 		"say-udp": func(a args) error { return say4(syscall.SOCK_DGRAM, a) },
 		"say-tcp": func(a args) error { return say4(syscall.SOCK_STREAM, a) },
 	}
