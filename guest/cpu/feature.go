@@ -8,6 +8,7 @@ type Features struct {
 	TSCDeadline  bool
 	InvariantTSC bool
 	Hypervisor   bool
+	Emulated     bool   // by QEMU's TCG
 	XSaveSize    uint32 // bytes of the state components in XCR0
 	TSCkHz       uint64 // 0: unknown, must be measured
 }
@@ -35,7 +36,14 @@ func Probe() Features {
 		f.InvariantTSC = d&(1<<8) != 0
 	}
 	f.TSCkHz = f.tscFromID(top)
+	f.Emulated = f.Hypervisor && isTCG()
 	return f
+}
+
+// isTCG looks for the name that QEMU gives itself where it emulates the CPU: target/i386/cpu.c.
+func isTCG() bool {
+	_, b, c, d := ID(0x40000000, 0)
+	return b == 0x54474354 && c == 0x43544743 && d == 0x47435447 // "TCGTCGTCGTCG"
 }
 
 // tscFromID knows two places that tell the frequency: leaf 0x15, and the leaf

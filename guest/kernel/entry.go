@@ -29,6 +29,9 @@ func startProcessor() *thread.Thread { return k.join(here()) }
 // onSyscall is called for each SYSCALL instruction.
 func onSyscall(t *thread.Thread) *thread.Thread {
 	k.lock()
+	if k.features.Emulated {
+		here().refresh()
+	}
 	next := k.syscall(t)
 	k.unlock()
 	return next

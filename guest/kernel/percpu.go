@@ -37,6 +37,8 @@ type perCPU struct {
 	since  uint64 // ns at which running time was last charged; 0: it is not
 	ran    uint64 // ns of running time since the last sample
 
+	entries uint64 // system calls so far, on an emulated CPU
+
 	idle   thread.Thread
 	tables cpu.Tables
 

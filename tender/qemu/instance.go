@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/dewpaas/dew/tender"
 	"github.com/dewpaas/dew/tender/cgroup"
 )
@@ -53,11 +51,7 @@ func (m *machine) run(s *tender.Spec) (*instance, error) {
 	}
 	i := &instance{words: m.words, group: m.group, procs: m.procs, done: make(chan struct{})}
 	started := make(chan error)
-	start := cmd.Start
-	if m.smallPages {
-		start = func() error { return withoutHugePages(cmd.Start) }
-	}
-	go i.watch(cmd, start, started)
+	go i.watch(cmd, started)
 	if err := <-started; err != nil {
 		conn.Close()
 		return nil, err
@@ -67,21 +61,11 @@ func (m *machine) run(s *tender.Spec) (*instance, error) {
 	return i, nil
 }
 
-// withoutHugePages runs start, whose child inherits that its memory comes in
-// small pages (prctl(2), PR_SET_THP_DISABLE): an emulated guest touches little of
-// every 2 MiB. This process wants huge pages no less before and after; where two
-// starts overlap, one child may get them.
-func withoutHugePages(start func() error) error {
-	unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) // an old kernel: more memory, no harm
-	defer unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0)
-	return start()
-}
-
 // watch owns the process from start to end.
-func (i *instance) watch(cmd *exec.Cmd, start func() error, started chan error) {
+func (i *instance) watch(cmd *exec.Cmd, started chan error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		started <- err
 		return
 	}

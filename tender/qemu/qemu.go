@@ -185,17 +185,16 @@ const maxCPUs = 8
 
 // machine is a QEMU command that has not started.
 type machine struct {
-	smallPages bool // memory without huge pages
-	args       []string
-	inherited  []*os.File // QEMU's descriptors from 3 on
-	ours       []*os.File // those of them to close once it has started
-	control    *os.File   // our end of the control channel
-	group      *cgroup.Group
-	procs      []*os.File // to write QEMU's pid into
-	words      *os.File   // what QEMU itself says
-	binary     string
-	jail       string
-	uid        int
+	args      []string
+	inherited []*os.File // QEMU's descriptors from 3 on
+	ours      []*os.File // those of them to close once it has started
+	control   *os.File   // our end of the control channel
+	group     *cgroup.Group
+	procs     []*os.File // to write QEMU's pid into
+	words     *os.File   // what QEMU itself says
+	binary    string
+	jail      string
+	uid       int
 }
 
 // machine lays out the descriptors and the command line.
@@ -224,7 +223,6 @@ func (t *Tender) machine(s *tender.Spec) (m *machine, err error) {
 		stderr = s.Stdout
 	}
 	m.processor(t.Accel, s, t.clock.words())
-	m.smallPages = t.Accel == TCG
 	m.add("-kernel", m.path(s.Program), "-initrd", m.path(module))
 	m.add("-device", "virtio-serial-device,id=s,max_ports=4,bus=virtio-mmio-bus.0")
 	m.console(1, "socket,fd="+strconv.Itoa(m.inherit(theirs)))
