@@ -76,7 +76,7 @@ func (c *call) gauges(a *cf.App, processes []*cf.Process, q logcache.Query) []lo
 				continue
 			}
 			out = append(out, logcache.Gauge(a.GUID, now, i.Index, map[string]logcache.Metric{
-				"cpu": {Unit: "percentage", Value: 100 * i.CPU}, "cpu_entitlement": {Unit: "percentage", Value: 100 * i.CPU},
+				"cpu": {Unit: "percentage", Value: 100 * i.CPU}, "cpu_entitlement": {Unit: "percentage", Value: 100 * i.Entitlement()},
 				"memory": {Unit: "bytes", Value: float64(i.MemoryBytes)}, "memory_quota": {Unit: "bytes", Value: float64(int64(p.Launch.MemoryMB) << 20)},
 				"disk": {Unit: "bytes", Value: float64(i.DiskBytes)}, "disk_quota": {Unit: "bytes", Value: float64(int64(p.Launch.DiskMB) << 20)},
 			}))

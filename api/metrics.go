@@ -89,7 +89,7 @@ var (
 	memoryDesc   = describe("app_memory_bytes", "Memory that an instance uses.", ofInstance...)
 	limitDesc    = describe("app_memory_limit_bytes", "Memory that an instance may use.", ofInstance...)
 	diskDesc     = describe("app_disk_bytes", "Files that an instance has written.", ofInstance...)
-	linesDesc    = describe("log_lines_total", "Log lines: received, dropped for a rate limit, not delivered to a syslog drain.", "what")
+	linesDesc    = describe("log_lines_total", "Log lines: received, not delivered to a syslog drain.", "what")
 	logBytesDesc = describe("log_bytes", "Bytes of log lines in memory.")
 	buildsDesc   = describe("builds", "Builds by state.", "state")
 	tasksDesc    = describe("tasks", "Tasks by state.", "state")
@@ -117,7 +117,7 @@ func (f figures) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	logs := f.logs.Figures()
-	for what, n := range map[string]uint64{"received": logs.Received, "limited": logs.Limited, "undelivered": logs.Undelivered} {
+	for what, n := range map[string]uint64{"received": logs.Received, "undelivered": logs.Undelivered} {
 		ch <- prometheus.MustNewConstMetric(linesDesc, prometheus.CounterValue, float64(n), what)
 	}
 	gauge(logBytesDesc, float64(logs.Bytes))

@@ -401,7 +401,7 @@ func (c *call) showStats(p *cf.Process, i cf.ActualLRP) obj {
 	for name, value := range (obj{"mem_quota": int64(p.Launch.MemoryMB) << 20, "disk_quota": int64(p.Launch.DiskMB) << 20, "log_rate_limit": p.Launch.LogRate,
 		"fds_quota": 16384, "host": i.Address, "instance_internal_ip": i.Address,
 		"instance_ports": []obj{{"external": cf.AppPort, "internal": cf.AppPort, "external_tls_proxy_port": nil, "internal_tls_proxy_port": nil}},
-		"usage":          obj{"time": c.now().UTC().Format(time.RFC3339), "cpu": i.CPU, "cpu_entitlement": i.CPU, "mem": i.MemoryBytes, "disk": i.DiskBytes, "log_rate": i.LogRate}}) {
+		"usage":          obj{"time": c.now().UTC().Format(time.RFC3339), "cpu": i.CPU, "cpu_entitlement": i.Entitlement(), "mem": i.MemoryBytes, "disk": i.DiskBytes, "log_rate": i.LogRate}}) {
 		o[name] = value
 	}
 	return o

@@ -52,12 +52,13 @@ type instance struct {
 	stopOnce sync.Once
 	ended    chan struct{} // closed when its end is in the ledger
 
-	mu    sync.Mutex // guards what follows
-	pid   int        // 0: there is no guest
-	ready bool       // it takes requests
-	usage cf.Usage
-	cpu   time.Duration // at the time of the last sample
-	at    time.Time     // of that sample
+	mu      sync.Mutex // guards what follows
+	pid     int        // 0: there is no guest
+	ready   bool       // it takes requests
+	usage   cf.Usage
+	cpu     time.Duration // at the time of the last sample
+	at      time.Time     // of that sample
+	counted int64         // memory in use when it was last asked what its files take
 }
 
 func newInstance(c *Cell, l label) *instance {

@@ -72,7 +72,7 @@ func (i *instance) boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	spec := &tender.Spec{Name: i.c.prefix + p.GUID, Boot: i.config(d, start, env), Limits: tender.Limits{Memory: uint64(p.MemoryMB) << 20}}
+	spec := &tender.Spec{Name: i.c.prefix + p.GUID, Boot: i.config(d, start, env), Limits: tender.Limits{Memory: uint64(p.MemoryMB) << 20, Shares: p.MemoryMB}}
 	var files opened
 	defer files.close()
 	spec.Program = files.add(d.Program(start.Program.Name))

@@ -51,7 +51,16 @@ type ActualLRP struct {
 	Since                              time.Time
 	Details                            string
 	CPU                                float64 // of one core
+	Entitled                           float64 // what it has a right to, of one core
 	MemoryBytes, DiskBytes, LogRate    int64
+}
+
+// Entitlement is how much of the CPU time that its memory entitles it to it uses.
+func (l *ActualLRP) Entitlement() float64 {
+	if l.Entitled <= 0 {
+		return l.CPU
+	}
+	return l.CPU / l.Entitled
 }
 
 // Instance is what only the cell knows of an instance.

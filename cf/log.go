@@ -14,9 +14,6 @@ type LogLine struct {
 	Err      bool // from standard error
 	// Text is the line without its end. It may hold any byte: the reader decides.
 	Text []byte
-	// Limit is how many bytes a second this instance may write: Launch.LogRate.
-	// Nil and below zero are no limit. What is over it is dropped, and said.
-	Limit *int64
 }
 
 // Logs takes log lines. Log never blocks for long and never fails: a line that

@@ -96,7 +96,8 @@ const SchedulerLease = "scheduler"
 
 // Usage is what an instance uses, as seen from outside of it.
 type Usage struct {
-	CPU         float64 `json:"cpu"` // of one core
+	CPU         float64 `json:"cpu"`      // of one core
+	Entitled    float64 `json:"entitled"` // how much of one core its memory entitles it to
 	MemoryBytes int64   `json:"memory_bytes"`
 	DiskBytes   int64   `json:"disk_bytes"`
 	LogRate     int64   `json:"log_rate"` // bytes a second

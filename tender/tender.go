@@ -56,6 +56,7 @@ func (s *Spec) Link(conn io.ReadWriteCloser) *Link {
 type Limits struct {
 	Memory uint64  // bytes, guest and its tender together; 0: none
 	CPUs   float64 // of a host's CPUs, by quota; 0: none
+	Shares int     // of the CPUs when they are all wanted, beside those of others; 0: as many as the kernel gives unasked
 	PIDs   int     // threads of the guest; 0: DefaultPIDs
 }
 

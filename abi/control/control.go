@@ -25,6 +25,7 @@ const (
 	CPUStop   Kind = 5 // answered by the raw samples since CPUStart
 	Metrics   Kind = 6 // answered by lines "name value" of runtime/metrics kind
 	CollectGC Kind = 7 // runs a garbage collection; answered when it is done
+	Disk      Kind = 8 // answered by u64: bytes that changed files take
 )
 
 // Guest to tender.

@@ -39,7 +39,7 @@ type Cache struct {
 	roots  *x509.CertPool // of TLS drains; nil is the system's
 	files  *files         // nil without a folder
 
-	received, dropped atomic.Uint64 // lines; dropped for a rate limit
+	received atomic.Uint64 // lines
 }
 
 var _ cf.Logs = (*Cache)(nil)
@@ -51,9 +51,9 @@ func New(b Bounds) *Cache {
 
 // Figures are sums since the cache was made.
 type Figures struct {
-	Received, Limited, Undelivered uint64 // lines
-	Bytes                          int64  // kept now
-	Apps                           int
+	Received, Undelivered uint64 // lines
+	Bytes                 int64  // kept now
+	Apps                  int
 }
 
 // Figures tells how much went through.
@@ -61,7 +61,7 @@ func (c *Cache) Figures() Figures {
 	c.mu.Lock()
 	apps := len(c.tails)
 	c.mu.Unlock()
-	return Figures{c.received.Load(), c.dropped.Load(), c.drains.lost.Load(), c.total.Load(), apps}
+	return Figures{c.received.Load(), c.drains.lost.Load(), c.total.Load(), apps}
 }
 
 // Log keeps a line, in pieces if it is long.
@@ -70,14 +70,6 @@ func (c *Cache) Log(l cf.LogLine) {
 		return
 	}
 	t := c.tail(l.AppGUID)
-	pass, notice := t.allow(l, c.now())
-	if notice != nil {
-		c.add(t, *notice)
-	}
-	if !pass {
-		c.dropped.Add(1)
-		return
-	}
 	for len(l.Text) > maxLine {
 		piece := l
 		piece.Text, l.Text = l.Text[:maxLine], l.Text[maxLine:]

@@ -107,29 +107,6 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-func TestRateLimit(t *testing.T) {
-	c := New(DefaultBounds())
-	clock := time.Unix(1000, 0)
-	c.now = func() time.Time { return clock }
-	limit := int64(10)
-	write := func(source, text string, limit *int64) {
-		c.Log(cf.LogLine{AppGUID: app, Source: source, Instance: "0", Text: []byte(text), Limit: limit})
-	}
-	write("APP/PROC/WEB", "12345678", &limit)
-	write("APP/PROC/WEB", "1234", &limit)
-	write("APP/PROC/WEB", "1234", &limit)
-	write("RTR", "1234567890123", nil)
-	clock = clock.Add(time.Second)
-	write("APP/PROC/WEB", "abcd", &limit)
-	want := []string{"12345678", "app instance exceeded log rate limit (10 bytes/sec)", "1234567890123", "abcd"}
-	if got := read(t, c, ""); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if f := c.Figures(); f.Limited != 2 {
-		t.Errorf("%d lines were limited, want 2", f.Limited)
-	}
-}
-
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 func TestLinesOutliveARestart(t *testing.T) {

@@ -1,10 +1,8 @@
 package logcache
 
 import (
-	"fmt"
 	"sort"
 	"sync"
-	"time"
 
 	"github.com/dewpaas/dew/cf"
 )
@@ -31,14 +29,10 @@ type tail struct {
 	bytes   int
 	newest  int64
 	expired uint64
-	buckets map[writer]*bucket
 }
 
-// writer is one instance, whose rate is limited apart from others.
-type writer struct{ source, instance string }
-
 func newTail(old []line, b Bounds) *tail {
-	t := &tail{buckets: map[writer]*bucket{}}
+	t := &tail{}
 	for _, l := range old {
 		t.push(l, b)
 	}
@@ -138,47 +132,4 @@ func (t *tail) read(from, to int64, limit int, newestFirst bool) []line {
 		}
 	}
 	return out
-}
-
-// bucket limits the bytes a second of one instance, and says once a second that
-// it does.
-type bucket struct {
-	left   float64
-	filled time.Time
-	said   time.Time
-}
-
-// maxBuckets bounds the instances of an app that are limited apart.
-const maxBuckets = 2000
-
-// allow tells whether a line is within the limit of its instance, and returns
-// what to say if it is not.
-func (t *tail) allow(l cf.LogLine, now time.Time) (pass bool, notice *cf.LogLine) {
-	if l.Limit == nil || *l.Limit < 0 {
-		return true, nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	rate := float64(*l.Limit)
-	who := writer{l.Source, l.Instance}
-	b := t.buckets[who]
-	if b == nil {
-		if len(t.buckets) >= maxBuckets {
-			clear(t.buckets)
-		}
-		b = &bucket{left: rate, filled: now}
-		t.buckets[who] = b
-	}
-	b.left = min(rate, b.left+rate*max(0, now.Sub(b.filled).Seconds()))
-	b.filled = now
-	if cost := float64(len(l.Text)); cost <= b.left {
-		b.left -= cost
-		return true, nil
-	}
-	if now.Sub(b.said) < time.Second {
-		return false, nil
-	}
-	b.said = now
-	l.Err, l.Text = false, fmt.Appendf(nil, "app instance exceeded log rate limit (%d bytes/sec)", *l.Limit)
-	return false, &l
 }

@@ -101,6 +101,7 @@ func newTree() *vfs.FS {
 		img = openImage(config.ImageSize)
 	}
 	f := vfs.New(img, quota)
+	control.CountDisk(func() uint64 { used, _ := f.Usage(); return used })
 	proc.Mount(f, world())
 	return f
 }

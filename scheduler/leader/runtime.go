@@ -105,7 +105,7 @@ func (r *Runtime) measure(list []cf.ActualLRP) {
 	usage := r.Usage()
 	for i := range list {
 		u := usage[list[i].InstanceGUID]
-		list[i].CPU, list[i].MemoryBytes, list[i].DiskBytes, list[i].LogRate = u.CPU, u.MemoryBytes, u.DiskBytes, u.LogRate
+		list[i].CPU, list[i].Entitled, list[i].MemoryBytes, list[i].DiskBytes, list[i].LogRate = u.CPU, u.Entitled, u.MemoryBytes, u.DiskBytes, u.LogRate
 	}
 }
 

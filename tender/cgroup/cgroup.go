@@ -22,6 +22,7 @@ const parent = "dew"
 type Limits struct {
 	Memory uint64  // bytes
 	CPUs   float64 // of the host's CPUs
+	Shares int     // of the CPUs when they are all wanted: twice as many, twice the time
 	PIDs   int     // tasks, which are threads
 }
 
@@ -172,6 +173,11 @@ func (g *Group) limit(l Limits) error {
 			return err
 		}
 	}
+	if l.Shares > 0 {
+		if err := g.share(l.Shares); err != nil {
+			return err
+		}
+	}
 	if l.PIDs > 0 {
 		return g.write("pids", "pids.max", strconv.Itoa(l.PIDs))
 	}
@@ -195,6 +201,15 @@ func (g *Group) limitCPU(quota string) error {
 		return g.write("cpu", "cpu.max", quota+" "+strconv.Itoa(quotaPeriod))
 	}
 	return g.write("cpu", "cpu.cfs_quota_us", quota)
+}
+
+// share sets a weight among the groups beside this one: 2 to 262144 in version 1,
+// 1 to 10000 in version 2 (cgroup-v1/cpu shares; cgroup-v2.rst, cpu.weight).
+func (g *Group) share(n int) error {
+	if g.v2["cpu"] {
+		return g.write("cpu", "cpu.weight", strconv.Itoa(min(max(n/8, 1), 10_000)))
+	}
+	return g.write("cpu", "cpu.shares", strconv.Itoa(min(max(n, 2), 262_144)))
 }
 
 func (g *Group) write(controller, file, value string) error {

@@ -96,7 +96,7 @@ func (t *Tender) start(spec *tender.Spec) (_ *Instance, err error) {
 	if pids == 0 {
 		pids = tender.DefaultPIDs
 	}
-	group, err := t.groups.Create(spec.Name, cgroup.Limits{Memory: spec.Limits.Memory, CPUs: spec.Limits.CPUs, PIDs: pids})
+	group, err := t.groups.Create(spec.Name, cgroup.Limits{Memory: spec.Limits.Memory, CPUs: spec.Limits.CPUs, Shares: spec.Limits.Shares, PIDs: pids})
 	if err != nil {
 		control.Close()
 		return nil, err

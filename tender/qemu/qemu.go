@@ -343,7 +343,7 @@ func (m *machine) limit(h *cgroup.Host, s *tender.Spec) (err error) {
 	if h == nil {
 		return nil
 	}
-	m.group, err = h.Create(s.Name, cgroup.Limits{Memory: s.Limits.Memory, CPUs: s.Limits.CPUs, PIDs: maxThreads})
+	m.group, err = h.Create(s.Name, cgroup.Limits{Memory: s.Limits.Memory, CPUs: s.Limits.CPUs, Shares: s.Limits.Shares, PIDs: maxThreads})
 	if err != nil {
 		return err
 	}

@@ -76,6 +76,14 @@ func serve() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
+	http.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.FormValue("bytes"))
+		fmt.Fprint(w, os.WriteFile("/tmp/file", make([]byte, n), 0o600))
+	})
+	http.HandleFunc("/burn", func(w http.ResponseWriter, r *http.Request) {
+		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		}
+	})
 	http.HandleFunc("/log", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.FormValue("lines"))
 		for i := range n {
