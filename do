@@ -96,8 +96,9 @@ fuzz)
 golden) need_go; go test ./... -run 'Golden' -update ;;
 *)
 	cat <<'HELP'
-./do demo    builds real programs into droplets, runs each as a sealed process and on
-             bare metal under QEMU, talks to them and prints what was checked
+./do demo    brings up a foundation, pushes a real app to it, scales, rolls and breaks the
+             app, and takes all down again; builds real programs into droplets, runs each
+             as a sealed process and on bare metal under QEMU; prints what was checked
 ./do test    formatting, vet, staticcheck and all tests; prints what was skipped and why
 ./do check   formatting, vet and staticcheck alone
 ./do race    all tests under the race detector (installs gcc)

@@ -21,9 +21,12 @@ import (
 
 // demoCmd is `dew demo`.
 type demoCmd struct {
-	Tender []string `enum:"process,qemu" default:"process,qemu" help:"Kinds of tender to run them under: ${enum}."`
-	Only   []string `placeholder:"NAME" help:"Programs to take; all unless given."`
+	Tender []string `enum:"process,qemu" default:"process,qemu" help:"Kinds of tender to run programs under: ${enum}."`
+	Only   []string `placeholder:"NAME" help:"What to show: foundation, or programs; all unless given."`
 }
+
+// foundationPart is the name of the part of the demo that pushes an app.
+const foundationPart = "foundation"
 
 // trial is one run of one program under one tender.
 type trial struct {
@@ -34,6 +37,10 @@ type trial struct {
 	failed  []error // by check, nil where it passed; fewer when the run broke off
 	broken  error   // why the run as a whole was not well
 	printed bytes.Buffer
+}
+
+func (demoCmd) Help() string {
+	return `First a foundation of its own comes up, gets a real app with dew push, scales, rolls and breaks it, and goes down; then real programs run as droplets without one. Nothing is left behind. It needs root, Go and the module proxy.`
 }
 
 // Run builds, runs, checks and prints the table. It fails when a check does.
@@ -48,6 +55,10 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	rows, err := d.show(ctx, c, filepath.Join(dir, foundationPart), len(kinds) > 0)
+	if err != nil {
+		return err
+	}
 	var trials []*trial
 	for i := range programs {
 		p := &programs[i]
@@ -61,9 +72,35 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 			t := &trial{program: p, kind: kind}
 			t.broken = t.run(ctx, file)
 			trials = append(trials, t)
+			rows = append(rows, t.rows()...)
 		}
 	}
-	return conclude(c.out, trials, missing)
+	return conclude(c.out, rows, trials, missing)
+}
+
+// show brings up a foundation, does what there is to do with it, and takes it down.
+func (d *demoCmd) show(ctx context.Context, c *console, dir string, able bool) ([]row, error) {
+	if !able || len(d.Only) > 0 && !slices.Contains(d.Only, foundationPart) {
+		return nil, nil
+	}
+	t, err := newThrowaway(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer t.down(context.WithoutCancel(ctx)) // when it was broken off
+	fmt.Fprintf(c.out, "%s: %s is to answer at %s\n", foundationPart, t.app.Name, t.url())
+	var rows []row
+	for _, deed := range t.deeds() {
+		r := row{subject: t.app.Name, place: foundationPart, check: deed.name, err: errNotReached}
+		if len(rows) == 0 || rows[len(rows)-1].err == nil {
+			fmt.Fprintf(c.out, "%s: %s\n", foundationPart, deed.name)
+			begun := time.Now()
+			r.err = deed.do(ctx)
+			r.took = time.Since(begun)
+		}
+		rows = append(rows, r)
+	}
+	return rows, ctx.Err()
 }
 
 func (d *demoCmd) programs() ([]demo.Program, error) {
@@ -73,8 +110,8 @@ func (d *demoCmd) programs() ([]demo.Program, error) {
 		names[i] = p.Name
 	}
 	for _, name := range d.Only {
-		if !slices.Contains(names, name) {
-			return nil, withHint(fmt.Errorf("the demo has no program %q", name), "it has "+strings.Join(names, ", "))
+		if name != foundationPart && !slices.Contains(names, name) {
+			return nil, withHint(fmt.Errorf("the demo has no program %q", name), "it has "+foundationPart+", "+strings.Join(names, ", "))
 		}
 	}
 	return slices.DeleteFunc(all, func(p demo.Program) bool { return len(d.Only) > 0 && !slices.Contains(d.Only, p.Name) }), nil
@@ -171,32 +208,46 @@ func (t *trial) stop(ctx context.Context, i tender.Instance) error {
 	return err
 }
 
-// conclude prints the table of what was checked, then what failed.
-func conclude(w io.Writer, trials []*trial, missing []string) error {
+// row is one line of the table of what was checked.
+type row struct {
+	subject, place, check string
+	took                  time.Duration
+	err                   error
+}
+
+var errNotReached = errors.New("not reached")
+
+// rows of a trial: that it came up, and its checks.
+func (t *trial) rows() []row {
+	rows := []row{{t.program.Name, t.kind, fmt.Sprintf("listens on port %d", t.program.Port), t.ready, t.broken}}
+	for i, k := range t.program.Checks {
+		r := row{subject: t.program.Name, place: t.kind, check: k.Name, err: errNotReached}
+		if i < len(t.failed) {
+			r.took, r.err = t.took[i], t.failed[i]
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// conclude prints the table, what broken programs wrote, and what is missing.
+func conclude(w io.Writer, rows []row, trials []*trial, missing []string) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nprogram\ttender\tcheck\tresult\tms")
-	bad, total := 0, 0
-	for _, t := range trials {
-		name := t.program.Name + "\t" + t.kind + "\t"
-		fmt.Fprintf(table, "%slistens on port %d\t%s\t%d\n", name, t.program.Port, verdict(t.broken), t.ready.Milliseconds())
-		total++
-		if t.broken != nil {
+	bad := 0
+	for _, r := range rows {
+		if r.err != nil {
 			bad++
 		}
-		for i, k := range t.program.Checks {
-			total++
-			if i >= len(t.failed) {
-				bad++
-				fmt.Fprintf(table, "%s%s\tnot reached\t\n", name, k.Name)
-				continue
-			}
-			if t.failed[i] != nil {
-				bad++
-			}
-			fmt.Fprintf(table, "%s%s\t%s\t%d\n", name, k.Name, verdict(t.failed[i]), t.took[i].Milliseconds())
-		}
+		first, _, _ := strings.Cut(verdict(r.err), "\n")
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\n", r.subject, r.place, r.check, first, r.took.Milliseconds())
 	}
 	table.Flush()
+	for _, r := range rows {
+		if text := verdict(r.err); strings.Contains(text, "\n") {
+			fmt.Fprintf(w, "\n%s: %s\n", r.check, text)
+		}
+	}
 	for _, t := range trials {
 		if t.broken != nil {
 			fmt.Fprintf(w, "\n%s under the %s tender printed:\n%s\n", t.program.Name, t.kind, t.printed.Bytes())
@@ -205,16 +256,19 @@ func conclude(w io.Writer, trials []*trial, missing []string) error {
 	for _, m := range missing {
 		fmt.Fprintln(w, m)
 	}
-	fmt.Fprintf(w, "%d of %d checks passed\n", total-bad, total)
+	fmt.Fprintf(w, "%d of %d checks passed\n", len(rows)-bad, len(rows))
 	if bad > 0 {
-		return fmt.Errorf("%d of %d checks failed", bad, total)
+		return fmt.Errorf("%d of %d checks failed", bad, len(rows))
 	}
 	return nil
 }
 
 func verdict(err error) string {
-	if err == nil {
+	switch {
+	case err == nil:
 		return "ok"
+	case errors.Is(err, errNotReached):
+		return err.Error()
 	}
 	return "FAILED: " + err.Error()
 }

@@ -30,7 +30,7 @@ type commands struct {
 	API     apiCmd     `cmd:"" name:"api" help:"Serve the Cloud Controller API and stage packages, without cells."`
 	Keep    keepCmd    `cmd:"" hidden:"" help:"Hold the guests of a cell; the cell starts it."`
 	Breach  breachCmd  `cmd:"" help:"Tell and prove what an attacker gets who owns a guest."`
-	Demo    demoCmd    `cmd:"" help:"Build real programs of other people into droplets, run them and check that they work."`
+	Demo    demoCmd    `cmd:"" help:"Push a real app to a foundation of the demo's own, run real programs, and check that all works."`
 
 	verbs
 }
