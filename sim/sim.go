@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dewpaas/dew/cf"
@@ -33,6 +34,7 @@ type Foundation struct {
 type Leader struct {
 	*leader.Leader
 	Stop context.CancelFunc
+	Kill func() // it writes nothing more
 }
 
 // Open makes a foundation in an empty folder, without leaders and cells.
@@ -87,10 +89,25 @@ func (f *Foundation) sync(ctx context.Context) error {
 // AddLeader starts a leader.
 func (f *Foundation) AddLeader(ctx context.Context, name string, log *slog.Logger) *Leader {
 	ctx, stop := context.WithCancel(ctx)
-	l := &Leader{leader.New(leader.Config{Store: f.Store, Holder: name, API: "http://api.test", Logs: &f.Lines, Log: log}), stop}
+	s := &severable{Store: f.Store}
+	l := &Leader{leader.New(leader.Config{Store: s, Holder: name, API: "http://api.test", Logs: &f.Lines, Log: log}), stop, func() { s.cut.Store(true); stop() }}
 	f.Leaders = append(f.Leaders, l)
 	f.all.Go(func() { l.Run(ctx) })
 	return l
+}
+
+// severable is a ledger for somebody who may be cut off from it.
+type severable struct {
+	cf.Store
+	cut atomic.Bool
+}
+
+// Update implements cf.Store.
+func (s *severable) Update(ctx context.Context, do func(cf.Tx) error) error {
+	if s.cut.Load() {
+		return &cf.Error{Op: "update", Kind: cf.Unavailable}
+	}
+	return s.Store.Update(ctx, do)
 }
 
 // AddCell starts a cell.

@@ -386,7 +386,7 @@ func TestLeaderIsKilled(t *testing.T) {
 	play(t, func(s *stage) {
 		second := s.AddLeader(s.ctx, "leader-2", s.log)
 		_, p := s.app("app", 1)
-		s.Leaders[0].Stop()
+		s.Leaders[0].Kill()
 		s.must(Change(s.ctx, s.Foundation, p.GUID, func(p *cf.Process) { p.Instances = 2 }))
 		s.pass(10 * time.Second)
 		s.states(p, "0:RUNNING")
@@ -396,12 +396,18 @@ func TestLeaderIsKilled(t *testing.T) {
 		if err != nil || lease.Holder != "leader-2" || lease.Token != 2 {
 			t.Errorf("%+v, %v", lease, err)
 		}
-		second.Stop()
-		// One with the name of the last holder need not wait.
-		s.AddLeader(s.ctx, "leader-2", s.log)
+		second.Kill()
+		// One with the name of the last holder need not wait, nor one who comes
+		// after a leader that ended in order.
+		third := s.AddLeader(s.ctx, "leader-2", s.log)
 		s.must(Change(s.ctx, s.Foundation, p.GUID, func(p *cf.Process) { p.Instances = 1 }))
 		s.pass(time.Second)
 		s.states(p, "0:RUNNING")
+		third.Stop()
+		s.AddLeader(s.ctx, "leader-4", s.log)
+		s.must(Change(s.ctx, s.Foundation, p.GUID, func(p *cf.Process) { p.Instances = 2 }))
+		s.pass(5 * time.Second)
+		s.states(p, "0:RUNNING 1:RUNNING")
 	})
 }
 
