@@ -401,6 +401,42 @@ func TestBroadcastsOfTheHostsNetworksAreNotHeard(t *testing.T) {
 	}
 }
 
+// TestNarrowPaths: guests send no more in one piece than the host passes on
+// towards the world, and learn of ways that are narrower still.
+func TestNarrowPaths(t *testing.T) {
+	s := newSite(t)
+	serve(s.private, "10.9.0.2:80")
+	narrow := func(at *space, name string, mtu int) {
+		at.must(func() error {
+			l, err := netlink.LinkByName(name)
+			if err != nil {
+				return err
+			}
+			return netlink.LinkSetMTU(l, mtu)
+		})
+	}
+	narrow(s.host, "h0", 1400)
+	narrow(s.host, "h1", 1000)
+	narrow(s.private, "p0", 1000)
+	s.allow(nil, everywhere)
+	if err := s.converge(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.up.MTU(); got != 1400 {
+		t.Errorf("guests get an MTU of %d, want 1400", got)
+	}
+	c, _, err := dial(s.guest, "10.9.0.2:80", patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const much = 1 << 20
+	go c.Write(make([]byte, much))
+	if n, err := io.CopyN(io.Discard, c, much); err != nil {
+		t.Errorf("%d bytes of %d came back: %v", n, much, err)
+	}
+}
+
 // TestTheHostForgetsSoon: what guests begin in vain stays in the host's table of
 // connections for seconds, not minutes.
 func TestTheHostForgetsSoon(t *testing.T) {

@@ -123,7 +123,7 @@ func (n *Network) finishUplink(u *Uplink, inside string) error {
 	}{
 		{"no IPv6", func() error { return hostSetting("ipv6/conf/"+u.Name+"/disable_ipv6", "1") }},
 		{"the host's end", func() error { return endOf(host, u.Name, u.Host, u.MTU) }},
-		{"forward from it", func() error { return hostSetting("ipv4/conf/"+u.Name+"/forwarding", "1") }},
+		{"forward from it", func() error { return SetForwarding(u.Name, true) }},
 		{"check sources on it", func() error { return hostSetting("ipv4/conf/"+u.Name+"/rp_filter", "1") }},
 		{"the network's end", func() error { return endOf(n.links, inside, u.Guest, u.MTU) }},
 		{"route", func() error { return n.defaultRoute(inside, u.Host) }},

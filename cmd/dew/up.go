@@ -223,6 +223,7 @@ func (f *platform) openCell(ctx context.Context) error {
 	if err != nil {
 		f.log.Warn("guests find no names of the outside", "err", err)
 	}
+	f.warnOfOverlap()
 	memory := uint64(u.Memory)
 	if memory == 0 {
 		if memory, err = mostOfTheMemory(); err != nil {
@@ -240,6 +241,20 @@ func (f *platform) openCell(ctx context.Context) error {
 	f.onClose(f.cell.Close)
 	f.window, err = window.Listen(folder)
 	return err
+}
+
+// warnOfOverlap tells of networks of this host that the guests' own hides from
+// guests.
+func (f *platform) warnOfOverlap() {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Overlaps(f.up.Guests) {
+			f.log.Warn("guests cannot reach a network of this host: choose another one for them with --guests", "host", p.Masked(), "guests", f.up.Guests)
+		}
+	}
 }
 
 // unlimitedDisk: what guests write is kept in their memory, so memory alone

@@ -42,6 +42,7 @@ type town struct {
 	up             *exec.Cmd
 	said           lockedBuffer
 	platform       *platform
+	login          sync.Once // of cf
 }
 
 const publicAddr = "203.0.113.5"
@@ -386,11 +387,8 @@ func TestGuestsReachTheirDatabase(t *testing.T) {
 	w.logged("guestbook", "egress-denied", `"dst_ip":"10.77.0.2"`, `"dst_port":`+port, "none of the security groups")
 
 	// The operator adds a group: in force at once.
-	group := guid(p.do("POST", "/v3/security_groups", `{"name":"database","rules":[{"protocol":"tcp","destination":"10.77.0.2","ports":"`+port+`","log":true}]}`))
-	bind := func() {
-		p.do("POST", "/v3/security_groups/"+group+"/relationships/running_spaces", `{"data":[{"guid":"`+space+`"}]}`)
-	}
-	bind()
+	w.createGroup("database", `[{"protocol":"tcp","destination":"10.77.0.2","ports":"`+port+`","log":true}]`)
+	w.bindGroup("database", space)
 	w.dewDo("restart", "guestbook")
 	w.await("an entry is written", func() error {
 		status, text, err := w.ask("POST", "guestbook", "/", "first")
@@ -413,17 +411,85 @@ func TestGuestsReachTheirDatabase(t *testing.T) {
 	}
 
 	// Without the group the connection is cut, live; with it there is another one.
-	p.do("DELETE", "/v3/security_groups/"+group+"/relationships/running_spaces/"+space, "")
+	w.unbindGroup("database", space)
 	if status, text, err := w.ask("GET", "guestbook", "/", ""); err != nil || status != http.StatusServiceUnavailable {
 		t.Errorf("the guestbook answers %d %q, %v: want no database", status, text, err)
 	}
-	bind()
+	w.bindGroup("database", space)
 	w.wants("guestbook", "/", 200, "first")
 	w.dewDo("set-env", "pulse", "TARGET", "10.77.0.2:7000")
 	w.dewDo("restart", "pulse")
 	w.logged("pulse", "egress-denied", `"dst_port":7000`)
 	if n := private.Load(); n != 0 {
 		t.Errorf("%d ticks on a port that no rule allows", n)
+	}
+	// A group for every space, by a range of addresses and of ports.
+	w.createGroup("everybody", `[{"protocol":"tcp","destination":"10.77.0.2-10.77.0.9","ports":"6999-7001"}]`)
+	if !w.cf("bind-running-security-group", "everybody") {
+		p.do("PATCH", strings.TrimSuffix(w.group("everybody"), "/relationships/running_spaces"), `{"globally_enabled":{"running":true}}`)
+	}
+	w.grows("pulse reaches what the group for everybody allows", private)
+}
+
+// cf runs the real cf CLI, if $CF names it, as the operator of space s in
+// organization o.
+func (w *town) cf(args ...string) (ran bool) {
+	w.t.Helper()
+	program := os.Getenv("CF")
+	if program == "" {
+		return false
+	}
+	do := func(args ...string) {
+		w.t.Helper()
+		c := exec.Command(program, args...)
+		c.Env = append(os.Environ(), "CF_HOME="+filepath.Join(filepath.Dir(w.data), "cf"))
+		var out []byte
+		if err := w.machine.Within(func() (err error) { out, err = c.CombinedOutput(); return err }); err != nil {
+			w.t.Fatalf("cf %s: %v\n%s", args[0], err, out)
+		}
+	}
+	w.login.Do(func() {
+		password, err := os.ReadFile(filepath.Join(w.data, "admin-password"))
+		if err == nil {
+			err = os.MkdirAll(filepath.Join(filepath.Dir(w.data), "cf"), 0o700)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		do("api", "http://"+w.listen)
+		do("auth", "admin", strings.TrimSpace(string(password)))
+	})
+	do(args...)
+	return true
+}
+
+// Security groups as an operator uses them: by cf where it is, else by the API.
+func (w *town) createGroup(name, rules string) {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), "rules.json")
+	if err := os.WriteFile(file, []byte(rules), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	if !w.cf("create-security-group", name, file) {
+		w.platform.do("POST", "/v3/security_groups", `{"name":"`+name+`","rules":`+rules+`}`)
+	}
+}
+
+func (w *town) group(name string) string {
+	return "/v3/security_groups/" + guid(w.platform.do("GET", "/v3/security_groups?names="+name, "")) + "/relationships/running_spaces"
+}
+
+func (w *town) bindGroup(name, space string) {
+	w.t.Helper()
+	if !w.cf("bind-security-group", name, "o", "--space", "s") {
+		w.platform.do("POST", w.group(name), `{"data":[{"guid":"`+space+`"}]}`)
+	}
+}
+
+func (w *town) unbindGroup(name, space string) {
+	w.t.Helper()
+	if !w.cf("unbind-security-group", name, "o", "s") {
+		w.platform.do("DELETE", w.group(name)+"/"+space, "")
 	}
 }
 
