@@ -122,6 +122,12 @@ func EventOpen(tag uint32)
 //go:linkname EventReset runtime.dew_hostPollReset
 func EventReset(tag uint32)
 
+// Share lets other threads run what the reader of packets has made runnable; it
+// calls it when it goes on reading.
+//
+//go:linkname Share runtime.dew_share
+func Share()
+
 // EventWait parks the calling goroutine until the next event with the tag.
 //
 //go:linkname EventWait runtime.dew_hostPollWait

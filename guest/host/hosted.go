@@ -66,6 +66,9 @@ func EventOpen(tag uint32) {}
 // EventReset does nothing.
 func EventReset(tag uint32) {}
 
+// Share does nothing.
+func Share() {}
+
 // EventWait panics: no event will ever come.
 func EventWait(tag uint32) { panic("host.EventWait outside a guest") }
 

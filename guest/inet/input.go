@@ -75,7 +75,11 @@ func (s *Stack) addressed(p *packet.Packet, loop bool) bool {
 func (s *Stack) flush(r *receiver) {
 	for i, t := range r.touched {
 		r.touched[i] = nil
-		t.mu.Lock()
+		if !t.mu.TryLock() {
+			t.backlog.leaveFlush()
+			t.help()
+			continue
+		}
 		now := t.time(r.now)
 		t.touched = false
 		t.conn.Flush(now)
@@ -112,21 +116,36 @@ func (s *Stack) inputTCP(r *receiver, chunk *tcp.Chunk) bool {
 // input gives a segment to the connection, and tells whether it is still that
 // of the flow.
 func (t *TCP) input(r *receiver, f flow) bool {
-	t.mu.Lock()
-	if t.flow != f || t.conn.State() == tcp.Closed {
-		t.mu.Unlock()
+	if !t.mu.TryLock() {
+		if t.backlog.leave(t.stack.memory, &r.segment, f) {
+			t.help()
+			return true
+		}
+		t.mu.Lock()
+	}
+	now := t.catchUp(t.time(r.now))
+	if !t.is(f) {
+		t.unlock(now)
 		return false
 	}
-	now := t.time(r.now)
-	if t.parent == nil || t.conn.State() != tcp.SynReceived || !t.parent.full() {
-		t.conn.Input(&r.segment, now)
-		if t.conn.Pending() && !t.touched {
-			t.touched = true
-			r.touched = append(r.touched, t)
-		}
-	} // else the handshake's last segment is as if lost, as on Linux: it comes again
+	t.take(&r.segment, now)
+	if t.conn.Pending() && !t.touched {
+		t.touched = true
+		r.touched = append(r.touched, t)
+	}
 	t.unlock(now)
 	return true
+}
+
+// is tells whether the endpoint is the connection f. t.mu is held.
+func (t *TCP) is(f flow) bool { return t.flow == f && t.conn.State() != tcp.Closed }
+
+// take gives the connection a segment. t.mu is held.
+func (t *TCP) take(g *tcp.Segment, now int64) {
+	if t.parent != nil && t.conn.State() == tcp.SynReceived && t.parent.full() {
+		return // the handshake's last segment is as if lost, as on Linux: it comes again
+	}
+	t.conn.Input(g, now)
 }
 
 // inputStranger takes a segment of no connection.

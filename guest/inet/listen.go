@@ -43,7 +43,7 @@ const (
 // endpoint gets a free port.
 func (t *TCP) Listen(backlog int) syscall.Errno {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	if t.used || t.closed {
 		return syscall.EINVAL
 	}

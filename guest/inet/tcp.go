@@ -2,6 +2,7 @@ package inet
 
 import (
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -15,6 +16,12 @@ type TCP struct {
 	notifier fd.Notifier
 
 	binding // guarded by the stack's mutex; the IP is zero while any address does
+
+	backlog backlog
+	// dry tells that there was nothing to receive when t.mu was given back last:
+	// who asks need not wait for the call that holds it now. What it changes is
+	// notified after it.
+	dry atomic.Bool
 
 	mu       sync.Mutex // guards all below
 	settings tcp.Settings
@@ -47,7 +54,7 @@ const connCost = int(unsafe.Sizeof(TCP{})) + tcp.Reserve + 512
 // it has one, EADDRINUSE, EADDRNOTAVAIL.
 func (t *TCP) Bind(a Addr) syscall.Errno {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	switch {
 	case t.claimed || t.used || t.closed:
 		return syscall.EINVAL
@@ -162,7 +169,16 @@ func (t *TCP) time(now int64) int64 {
 // unlock gives t.mu back after anything that may have changed the connection:
 // the stack's tables and timers follow, and who waits is told.
 func (t *TCP) unlock(now int64) {
-	wakes := t.settle(now)
+	t.part(now)
+	t.help()
+}
+
+// part is unlock without a look back.
+func (t *TCP) part(now int64) {
+	wakes := t.settle(t.catchUp(now))
+	if dry := t.used && t.conn.Dry(); dry != t.dry.Load() {
+		t.dry.Store(dry)
+	}
 	t.mu.Unlock()
 	if wakes != 0 {
 		t.notifier.Notify(wakes)
@@ -241,7 +257,7 @@ func (t *TCP) expire(now int64) {
 func (t *TCP) Accept() (*TCP, syscall.Errno) {
 	t.mu.Lock()
 	l := t.listener
-	t.mu.Unlock()
+	t.letGo()
 	if l == nil {
 		return nil, syscall.EINVAL
 	}
@@ -259,15 +275,22 @@ func (t *TCP) Send(p []byte, flags int) (int, syscall.Errno) {
 	}
 	now := t.lock()
 	if !t.used {
-		t.mu.Unlock()
+		t.letGo()
 		return 0, syscall.EPIPE
 	}
 	err := t.conn.CanWrite()
 	if err != 0 || len(p) == 0 {
-		t.mu.Unlock()
+		t.letGo()
 		return 0, err
 	}
 	n := t.conn.Write(p, flags&more != 0, now)
+	for n < len(p) && t.backlog.waiting.Load() { // acknowledgements make room
+		now = t.catchUp(now)
+		if t.conn.State() == tcp.Closed {
+			break
+		}
+		n += t.conn.Write(p[n:], flags&more != 0, now)
+	}
 	t.unlock(now)
 	if n == 0 {
 		return 0, syscall.EAGAIN
@@ -282,7 +305,13 @@ func (t *TCP) Receive(p []byte, flags int) (int, syscall.Errno) {
 	if flags&syscall.MSG_OOB != 0 {
 		return 0, syscall.EINVAL // there is no urgent data (tcp(7))
 	}
-	now := t.lock()
+	if !t.mu.TryLock() {
+		if t.dry.Load() {
+			return 0, syscall.EAGAIN
+		}
+		t.mu.Lock()
+	}
+	now := t.time(t.stack.clock.Now())
 	defer t.unlock(now)
 	if !t.used || t.listener != nil {
 		return 0, syscall.ENOTCONN
@@ -381,7 +410,7 @@ func (t *TCP) Close() { t.Closing() }
 // Local is the local address, zero when unbound.
 func (t *TCP) Local() Addr {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	if t.used {
 		return Addr{t.flow.local, t.flow.localPort}
 	}
@@ -393,7 +422,7 @@ func (t *TCP) Local() Addr {
 // Peer is the remote address. ENOTCONN without one.
 func (t *TCP) Peer() (Addr, syscall.Errno) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	if st := t.conn.State(); !t.used || st == tcp.Closed || st == tcp.SynSent || st == tcp.TimeWait {
 		return Addr{}, syscall.ENOTCONN
 	}
@@ -403,7 +432,7 @@ func (t *TCP) Peer() (Addr, syscall.Errno) {
 // Ready implements fd.Pollable as tcp_poll of Linux does.
 func (t *TCP) Ready() fd.Events {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	switch {
 	case t.listener != nil:
 		return t.listener.isReady()
@@ -419,28 +448,28 @@ func (t *TCP) Notifier() *fd.Notifier { return &t.notifier }
 // TakeError is SO_ERROR: the pending error, which is forgotten.
 func (t *TCP) TakeError() syscall.Errno {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	return t.conn.TakeError()
 }
 
 // Unread is how many bytes can be received now (SIOCINQ).
 func (t *TCP) Unread() int {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	return t.conn.Unread()
 }
 
 // Unacked is how many bytes sent were not acknowledged yet (SIOCOUTQ).
 func (t *TCP) Unacked() int {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	return t.conn.Unacked()
 }
 
 // Listening is SO_ACCEPTCONN.
 func (t *TCP) Listening() bool {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	return t.listener != nil
 }
 
@@ -450,7 +479,7 @@ type Info = tcp.Info
 // Info tells how the connection is doing (TCP_INFO).
 func (t *TCP) Info() Info {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	i := t.conn.Info(t.stack.clock.Now())
 	if t.listener != nil {
 		i.State = uint8(tcp.Listen)

@@ -149,7 +149,7 @@ func (t *TCP) apply(o Option, value int, now int64) {
 // Get returns the value of an option.
 func (t *TCP) Get(o Option) (int, syscall.Errno) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.letGo()
 	if o == ReuseAddr || o == ReusePort {
 		return t.stack.reuse(&t.binding, o), 0
 	}

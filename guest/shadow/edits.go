@@ -14,7 +14,7 @@ func GoVersions() []string { return []string{"go1.26"} }
 // Edits returns all edits, file by file.
 func Edits() []Edit {
 	var all []Edit
-	for _, part := range [][]Edit{syscallEdits, runtimeEdits, timelineEdits, importEdits, bootEdits, knownEdits, zoneEdits} {
+	for _, part := range [][]Edit{syscallEdits, runtimeEdits, monitorEdits, timelineEdits, importEdits, bootEdits, knownEdits, zoneEdits} {
 		all = append(all, part...)
 	}
 	return all
@@ -76,6 +76,22 @@ var runtimeEdits = []Edit{
 		"\t\tif !dewGuest {\n\t\t\tsetitimer(_ITIMER_PROF, &it, nil)\n\t\t}\n"},
 	{"runtime/signal_unix.go", "\t\tsetitimer(_ITIMER_PROF, &itimerval{}, nil)\n",
 		"\t\tif !dewGuest {\n\t\t\tsetitimer(_ITIMER_PROF, &itimerval{}, nil)\n\t\t}\n"},
+}
+
+// monitorEdits make sysmon, the runtime's watching thread, cost nothing per
+// packet. It looks every 20 us for threads that the kernel holds in a system
+// call, sleeps when all Ps are idle and is woken by the next system call. A
+// guest's calls do not block, but for a write to a full log: looking every few
+// milliseconds is enough to preempt loops, and a server that idles between two
+// requests is not idle.
+var monitorEdits = []Edit{
+	{"runtime/proc.go", "\t\tif delay > 10*1000 { // up to 10ms\n", "\t\tdelay = dewMonitorDelay(delay)\n\t\tif delay > 10*1000 { // up to 10ms\n"},
+	{"runtime/proc.go", "\t\tif debug.schedtrace <= 0 && (sched.gcwaiting.Load() || sched.npidle.Load() == gomaxprocs) {\n",
+		"\t\tif debug.schedtrace <= 0 && dewMayRest() && (sched.gcwaiting.Load() || sched.npidle.Load() == gomaxprocs) {\n"},
+	// No system call tells sysmon that work has come: the poller does.
+	{"runtime/netpoll_epoll.go", "\tvar toRun gList\n\tdelta := int32(0)\n\tfor i := int32(0); i < n; i++ {\n",
+		"\tif dewGuest && delay != 0 && n > 0 {\n\t\tdewWakeMonitor()\n\t}\n" +
+			"\tvar toRun gList\n\tdelta := int32(0)\n\tfor i := int32(0); i < n; i++ {\n"},
 }
 
 var timelineEdits = []Edit{

@@ -187,7 +187,7 @@ func (c *Conn) takeEarly(s *Segment, p []byte, now int64) {
 // keep appends p to what the program can read, as far as memory allows: the
 // chunk itself where it is well filled, a copy otherwise.
 func (c *Conn) keep(s *Segment, p []byte) bool {
-	if s.Chunk != nil && len(p) >= LargeChunk/2 && c.memory.adopt(s.Chunk) {
+	if s.Chunk != nil && len(p) >= LargeChunk/2 && c.memory.Adopt(s.Chunk) {
 		k := s.Chunk
 		s.Chunk = nil
 		k.r = int(uintptr(unsafe.Pointer(&p[0])) - uintptr(unsafe.Pointer(&k.buf[0])))

@@ -114,9 +114,12 @@ func (m *Memory) Buffer(n int) *Chunk {
 	return nil
 }
 
-// adopt counts a chunk of Frame as held from now on, or tells that there is no
+// Adopt counts a chunk of Frame as held from now on, or tells that there is no
 // room for it.
-func (m *Memory) adopt(c *Chunk) bool {
+func (m *Memory) Adopt(c *Chunk) bool {
+	if c.held > 0 {
+		return true
+	}
 	if !m.Take(LargeChunk + chunkOverhead) {
 		return false
 	}

@@ -81,6 +81,9 @@ func (c *Conn) ended() bool {
 	return c.finSeen || c.shutRead || c.state == Closed || c.state == TimeWait
 }
 
+// Dry tells whether Read has nothing to give, and nothing else to say.
+func (c *Conn) Dry() bool { return c.receive.size == 0 && c.err == 0 && !c.ended() }
+
 // TakeError returns why the connection ended and forgets it.
 func (c *Conn) TakeError() syscall.Errno {
 	err := c.err

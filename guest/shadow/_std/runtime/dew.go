@@ -4,7 +4,9 @@
 //
 //	dewStart        runs in osinit: no heap, no P, no locks, stack of g0
 //	dewEvent        runs inside netpoll: may run without a P, no allocation,
-//	                no write barriers
+//	dewWakeMonitor  no write barriers
+//	dewMonitorDelay run in sysmon: no P, no allocation, no write barriers
+//	dewMayRest
 //	all others      run on an ordinary goroutine
 package runtime
 
@@ -101,10 +103,58 @@ func dew_pollReady(p unsafe.Pointer, seq uintptr, mode int32) {
 	}
 	netpollAdjustWaiters(delta)
 	if rg != nil {
-		netpollgoready(rg, 0)
+		dewReady(rg)
 	}
 	if wg != nil {
-		netpollgoready(wg, 0)
+		dewReady(wg)
+	}
+}
+
+// dewPump is the goroutine that waits for packets, and what it has done since
+// it last did.
+var dewPump struct {
+	g      guintptr
+	fed    bool // it has made a goroutine runnable, here
+	shared bool // and told other Ps that there is work
+}
+
+// dewReady makes a goroutine runnable that waited in netpollblock.
+//
+// The first one that the pump wakes is put where the pump's own P takes it
+// next, and no other P is woken for it: nearly always the pump is done and
+// waits, and a second thread would find nothing. That is how the runtime
+// treats a goroutine whose descriptor has become ready while a thread slept in
+// the poller, and saves a futex call and a searching thread for each request.
+func dewReady(gp *g) {
+	if dewPump.g != guintptr(unsafe.Pointer(getg())) || dewPump.fed {
+		netpollgoready(gp, 0)
+		return
+	}
+	dewPump.fed = true
+	systemstack(func() { dewReadyHere(gp) })
+}
+
+// dewReadyHere is ready (proc.go) without waking a P.
+func dewReadyHere(gp *g) {
+	mp := acquirem()
+	trace := traceAcquire()
+	casgstatus(gp, _Gwaiting, _Grunnable)
+	if trace.ok() {
+		trace.GoUnpark(gp, 0)
+		traceRelease(trace)
+	}
+	runqput(mp.p.ptr(), gp, true)
+	releasem(mp)
+}
+
+// dew_share is called by the pump when it goes on after it may have woken a
+// goroutine: another P may run it meanwhile.
+//
+//go:linkname dew_share
+func dew_share() {
+	if dewPump.fed && !dewPump.shared {
+		dewPump.shared = true
+		systemstack(func() { wakep() })
 	}
 }
 
@@ -131,6 +181,56 @@ func dewEvent(ev *linux.EpollEvent, delay int64, toRun *gList) int32 {
 	return 0
 }
 
+// dewMonitor is sysmon's own.
+var dewMonitor struct {
+	ticks uint32 // schedtick of all Ps together, when it looked last
+	quiet int    // looks in a row in which nothing had run
+}
+
+// dewMonitorDelay is how many us sysmon sleeps between two looks: preemption
+// after 10 ms is what needs it most.
+func dewMonitorDelay(delay uint32) uint32 {
+	if dewGuest {
+		return max(delay, 2500)
+	}
+	return delay
+}
+
+// dewMayRest tells whether sysmon may sleep until it is woken: when all Ps are
+// idle it looks on for some 50 ms, so that steady traffic need not wake it for
+// each request.
+func dewMayRest() bool {
+	if !dewGuest || sched.gcwaiting.Load() {
+		return true
+	}
+	ticks := uint32(0)
+	lock(&allpLock)
+	for _, pp := range allp {
+		ticks += pp.schedtick
+	}
+	unlock(&allpLock)
+	if ticks != dewMonitor.ticks {
+		dewMonitor.ticks, dewMonitor.quiet = ticks, 0
+	} else {
+		dewMonitor.quiet++
+	}
+	return dewMonitor.quiet >= 20
+}
+
+// dewWakeMonitor is called when a thread that slept in the poller has got an
+// event, as entersyscall_sysmon is elsewhere.
+func dewWakeMonitor() {
+	if !sched.sysmonwait.Load() {
+		return
+	}
+	lock(&sched.lock)
+	if sched.sysmonwait.Load() {
+		sched.sysmonwait.Store(false)
+		notewakeup(&sched.sysmonnote)
+	}
+	unlock(&sched.lock)
+}
+
 // dew_hostPollOpen prepares waiting for events with this tag.
 //
 //go:linkname dew_hostPollOpen
@@ -153,6 +253,9 @@ func dew_hostPollOpen(tag uint32) {
 	pd.publishInfo()
 	unlock(&pd.lock)
 	dewHostPoll[tag] = pd
+	if tag == dewPollPacket {
+		dewPump.g.set(getg())
+	}
 	if tag == dewPollControl {
 		// Waiting for the tender must not keep a program alive whose own
 		// goroutines all wait for ever: it is not counted as waiting for the
@@ -218,7 +321,12 @@ func dew_readProfile() (samples []uint64, eof bool) {
 // in between is not lost.
 //
 //go:linkname dew_hostPollReset
-func dew_hostPollReset(tag uint32) { dewHostPoll[tag].rg.Store(pdNil) }
+func dew_hostPollReset(tag uint32) {
+	dewHostPoll[tag].rg.Store(pdNil)
+	if tag == dewPollPacket {
+		dewPump.fed, dewPump.shared = false, false
+	}
+}
 
 // dew_hostPollWait parks the goroutine until the next event with this tag.
 //
