@@ -16,10 +16,11 @@
 //
 // Locks, in the order in which they may be taken: Stack.receiving; an
 // endpoint's mu, of one endpoint at a time; then, none of them while another
-// of them is held, Stack.mu, listener.mu, timers.mu, loop.mu. Frames are sent
-// under the endpoint's mu, so that segments keep their order; those to the
-// guest itself wait in the loop until no endpoint's mu is held. Waiters are woken
-// after it is given back.
+// of them is held, Stack.mu, listener.mu, timers.mu, loop.mu, backlog.mu. Frames
+// are sent under the endpoint's mu, so that segments keep their order; those to
+// the guest itself wait in the loop until no endpoint's mu is held. Waiters are
+// woken after it is given back. Frames do not wait for a TCP endpoint's mu: they
+// go to its backlog, which whoever holds the endpoint works off.
 //
 // What a peer can make the guest hold is bounded by Config.Memory: queues,
 // notes, connections and those in TIME-WAIT take from it before anything is

@@ -61,6 +61,7 @@ var stories = []struct {
 	{"client of streams", clientOfStreams},
 	{"a thousand at once", thousand},
 	{"a client that leaves", leave},
+	{"loops", loops},
 }
 
 // keepAlive: requests one after another on one connection.
@@ -106,6 +107,18 @@ func upload(t *testing.T, g *guest) {
 	if want := fmt.Sprintf("%d %s\n", n, hex.EncodeToString(h.Sum(nil))); string(got) != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+}
+
+// loops: after a pause in which the runtime's watching thread has gone to sleep,
+// loops take all the guest's processors, and others are still answered.
+func loops(t *testing.T, g *guest) {
+	<-time.After(300 * time.Millisecond)
+	for range 3 { // one more than there are processors
+		resp, err := g.client.Get(url("/spin"))
+		check(t, err)
+		defer resp.Body.Close()
+	}
+	g.get(t, "/still")
 }
 
 // file goes from the image to the card by sendfile(2).

@@ -18,6 +18,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -37,6 +38,19 @@ var handlers = map[string]http.HandlerFunc{
 	"/links":  links,
 	"/ask":    ask,
 	"/wait":   func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	"/spin":   spin,
+	"/still":  func(w http.ResponseWriter, r *http.Request) { still.Store(true) },
+}
+
+// still ends the loops of spin.
+var still atomic.Bool
+
+// spin holds a P until another request stops it, in a loop that calls nothing.
+func spin(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusOK)
+	w.(http.Flusher).Flush()
+	for !still.Load() {
+	}
 }
 
 // pattern is byte i of every long answer.
