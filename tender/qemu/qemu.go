@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dewpaas/dew/tender"
 	"github.com/dewpaas/dew/tender/cgroup"
 )
@@ -251,9 +253,25 @@ func (m *machine) path(f *os.File) string { return "/proc/self/fd/" + strconv.It
 
 // log is a character device that writes to an inherited file.
 func (m *machine) log(f *os.File) string {
-	n := strconv.Itoa(m.inherit(f))
+	n := strconv.Itoa(m.inherit(m.writeOnly(f)))
 	m.add("-add-fd", "fd="+n+",set="+n)
 	return "file,append=on,path=/dev/fdset/" + n
+}
+
+// writeOnly is f, opened anew where it can be read too, as a terminal can: QEMU
+// takes only a descriptor that has the access it asks for (monitor/fds.c,
+// monitor_fdset_dup_fd_add). What cannot be opened anew, a socket, stays.
+func (m *machine) writeOnly(f *os.File) *os.File {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_ACCMODE == unix.O_WRONLY {
+		return f
+	}
+	other, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), os.O_WRONLY|os.O_APPEND|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return f
+	}
+	m.ours = append(m.ours, other)
+	return other
 }
 
 // processor is the machine without its devices: nothing that is not named is

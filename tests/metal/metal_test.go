@@ -146,6 +146,17 @@ func TestOutputsAreToldApart(t *testing.T) {
 	}
 }
 
+// TestALogThatCanBeReadToo: a terminal is one, and a file of os.Create.
+func TestALogThatCanBeReadToo(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	check(t, err)
+	defer f.Close()
+	_, stderr, exit := run(t, "stderr", func(s *tender.Spec) { s.Stdout = f })
+	if b, err := os.ReadFile(f.Name()); string(b) != "to stdout\n" || stderr != "to stderr\n" {
+		t.Errorf("%v: stdout %q, %v, stderr %q", exit, b, err, stderr)
+	}
+}
+
 // TestNothingOfALongLogIsLost: more than the console's ring and a pipe hold.
 func TestNothingOfALongLogIsLost(t *testing.T) {
 	if stdout, _, _ := run(t, "log", nil); len(stdout) != 300001 {
