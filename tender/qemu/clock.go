@@ -19,20 +19,21 @@ type clock struct {
 // newClock begins to measure.
 func newClock() *clock { return &clock{began: look()} }
 
-// shortest is the time of which a reading of the clocks, 200 ns apart at worst
-// where nothing interrupts it, is a ten-thousandth.
-const shortest = 2 * time.Millisecond
+// shortest is a time of which the reading of two clocks, some 50 ns apart, is a
+// hundred-thousandth: less than what a crystal is off.
+const shortest = 5 * time.Millisecond
 
-// frequency in kHz; 0 where it is not known, because the time was too short or
-// this CPU has no such counter. What was found once stays: over a suspended host
-// the two clocks would differ.
+// frequency in kHz; 0 where this CPU has no such counter. A caller who starts the
+// first guest at once waits for the rest of shortest. What was found once stays:
+// over a suspended host the two clocks would differ.
 func (c *clock) frequency() uint64 {
 	if c == nil {
 		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.khz == 0 {
+	if c.khz == 0 && c.began.cycles != 0 {
+		time.Sleep(shortest - time.Since(c.began.at))
 		c.khz = between(c.began, look())
 	}
 	return c.khz

@@ -12,9 +12,10 @@ import (
 
 // Probe tells what can execute guests here. That /dev/kvm opens proves nothing
 // (nested virtualisation may hang, or emulate only some instructions), so it
-// runs a guest of a few and wants to see the status that these compute.
+// runs a guest of a few and wants to see the value that these compute: once by
+// itself, which says no at once, and only where that works in QEMU.
 func Probe(ctx context.Context, binary string) Accel {
-	if works(ctx, binary, KVM) {
+	if executes(ctx) && works(ctx, binary, KVM) {
 		return KVM
 	}
 	return TCG
@@ -23,9 +24,12 @@ func Probe(ctx context.Context, binary string) Accel {
 // probeTime is how long a working KVM may take for a few instructions.
 const probeTime = 2 * time.Second
 
-// probeValue is computed by the guest: 6*7-1 doubled by the shift and one more
-// by the debug-exit device.
-const probeValue = 41
+// probeValue is computed by the guest, 6*7-1, and written to probePort, where QEMU
+// doubles it and adds one for its exit status.
+const (
+	probeValue = 41
+	probePort  = 0xf4
+)
 
 // works runs the probe guest under one accelerator.
 func works(ctx context.Context, path string, a Accel) bool {
