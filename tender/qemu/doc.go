@@ -23,6 +23,8 @@
 // and ends with it, a Link, and as root a control group (tender/cgroup) that
 // enforces the limits on QEMU and guest together.
 //
+// Tried with QEMU 7.2 and 10.0.
+//
 // Sources: QEMU 7.2 docs/system/i386/microvm.rst, qemu-system-x86_64(1);
 // hw/misc/debugexit.c (exit status 2*v+1).
 package qemu

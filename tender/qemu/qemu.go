@@ -34,8 +34,9 @@ type Tender struct {
 	Accel  Accel
 	Jail   string // an empty directory for QEMU's root, reachable for all; "": none, for callers that are not root
 
-	groups *cgroup.Host // nil without root: limits are then not enforced
-	clock  *clock       // nil: guests measure for themselves
+	groups *cgroup.Host   // nil without root: limits are then not enforced
+	clock  *clock         // nil: guests measure for themselves
+	known  func() options // of this QEMU; nil: asked when it is wanted
 	alter  func(args []string) []string
 }
 
@@ -63,7 +64,7 @@ func Find(ctx context.Context, jail string) (*Tender, error) {
 	if err != nil {
 		return nil, ErrNotInstalled
 	}
-	t := &Tender{Binary: path, clock: newClock()}
+	t := &Tender{Binary: path, clock: newClock(), known: ask(path)}
 	t.Accel = Probe(ctx, path)
 	if os.Geteuid() == 0 {
 		t.Jail = jail
@@ -234,7 +235,7 @@ func (t *Tender) machine(s *tender.Spec) (m *machine, err error) {
 	if s.Tap != nil {
 		m.network(s)
 	}
-	m.confine()
+	m.confine(t)
 	if t.alter != nil {
 		m.args = t.alter(m.args)
 	}
@@ -314,11 +315,16 @@ func (m *machine) network(s *tender.Spec) {
 // may do in its user namespace after it has opened what it was given and
 // before the guest runs; its filter denies fork, exec and what it calls
 // obsolete, and sets no_new_privs.
-func (m *machine) confine() {
+func (m *machine) confine(t *Tender) {
 	m.add("-sandbox", "on,obsolete=deny,spawn=deny,resourcecontrol=deny")
-	if m.jail != "" {
-		m.add("-chroot", m.jail, "-runas", "1:1")
+	if m.jail == "" {
+		return
 	}
+	known := t.known
+	if known == nil {
+		known = ask(t.Binary)
+	}
+	m.add(known().jail(m.jail)...)
 }
 
 // uidOf gives every instance two uids of its own, above those of people and
