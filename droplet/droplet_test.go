@@ -354,3 +354,58 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 		})
 	}
 }
+
+// without writes a droplet file anew, without some of the files in it.
+func without(t *testing.T, path string, gone func(name string) bool) string {
+	f, err := os.Open(path)
+	check(t, err)
+	defer f.Close()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		check(t, err)
+		if gone(h.Name) {
+			continue
+		}
+		check(t, w.WriteHeader(h))
+		_, err = io.Copy(w, r)
+		check(t, err)
+	}
+	check(t, w.Close())
+	return write(t, b.Bytes())
+}
+
+// TestADigestIsNoKey: whoever names parts that the store has, and cannot show
+// them, does not get them.
+func TestADigestIsNoKey(t *testing.T) {
+	s := store(t)
+	victim, err := s.Write(spec(t))
+	check(t, err)
+	file := filepath.Join(t.TempDir(), "app.dew")
+	check(t, victim.WriteFile(file))
+	image := blobName(victim.Manifest().Image.SHA256)
+
+	same, err := Open(without(t, file, func(name string) bool { return name == image }))
+	check(t, err)
+	defer same.Close()
+	if _, err := s.Import(same); !errors.Is(err, ErrInvalid) {
+		t.Errorf("the manifest alone got the droplet: %v", err)
+	}
+
+	other := spec(t)
+	other.Manifest.Toolchain = "go1.26.9"
+	d, err := store(t).Write(other)
+	check(t, err)
+	file = filepath.Join(t.TempDir(), "other.dew")
+	check(t, d.WriteFile(file))
+	forged, err := Open(without(t, file, func(name string) bool { return name == image }))
+	check(t, err)
+	defer forged.Close()
+	if _, err := s.Import(forged); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a digest got the image: %v", err)
+	}
+}

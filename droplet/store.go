@@ -107,7 +107,7 @@ func (s *Store) open(p Part) (*os.File, error) {
 }
 
 // Import copies a droplet into the store, which verifies all of it, and returns
-// the one in the store. One that the store has is not read again.
+// the one in the store. It must be there as a whole, also where the store has it.
 func (s *Store) Import(d *Droplet) (*Droplet, error) {
 	return s.add(d.artifact, d.source)
 }
@@ -142,6 +142,9 @@ func (s *Store) add(a *artifact, from source) (*Droplet, error) {
 	}
 	defer unlock()
 	if have, err := s.Open(a.digest); err == nil {
+		if err := possessed(from, a.parts()); err != nil {
+			return nil, fmt.Errorf("add droplet: %w", err)
+		}
 		return have, nil
 	}
 	checks := map[string][]func(*os.File) error{} // one part may be used as two kinds
@@ -168,6 +171,18 @@ func (s *Store) add(a *artifact, from source) (*Droplet, error) {
 	return s.Open(a.digest)
 }
 
+// possessed refuses a source that names parts and does not have them. What the
+// store has may be another tenant's: to know its digest, which bills of materials
+// and provenances tell, is no right to its bytes.
+func possessed(from source, parts []Part) error {
+	for _, p := range parts {
+		if err := copyPart(io.Discard, from, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // addPart copies a part. One that is there was verified when it came; but it
 // may have come as another kind of part, so it is checked as this one.
 func (s *Store) addPart(p Part, from source, checks []func(*os.File) error) error {
@@ -181,6 +196,9 @@ func (s *Store) addPart(p Part, from source, checks []func(*os.File) error) erro
 	}
 	if f, err := s.open(p); err == nil {
 		defer f.Close()
+		if err := possessed(from, []Part{p}); err != nil {
+			return err
+		}
 		return check(f)
 	}
 	return s.put(s.blobPath(p.SHA256), func(w io.Writer) error { return copyPart(w, from, p) }, check)
