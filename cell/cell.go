@@ -48,8 +48,9 @@ type Config struct {
 	// Uplink gives guests a way out of their network, to what their security
 	// groups allow. It changes the host: see Uplink.
 	Uplink bool
-	// Upstreams are the name servers that outside names are asked of.
-	Upstreams []netip.AddrPort
+	// Upstreams tells of the name servers that outside names are asked of; it is
+	// called again and again. nil: there are none.
+	Upstreams func() ([]netip.AddrPort, error)
 	// Drain returns when no router sends requests to the instance any more and
 	// those under way are answered, or with ctx. nil: nobody does.
 	Drain func(ctx context.Context, instance string) error
@@ -113,7 +114,7 @@ func New(ctx context.Context, cfg Config) (*Cell, error) {
 		return nil, err
 	}
 	c.wiring = newWiring(c, wall)
-	c.names = resolver.New(resolver.Config{Upstreams: cfg.Upstreams, Log: cfg.Log})
+	c.names = resolver.New(resolver.Config{Log: cfg.Log})
 	c.reports = newReporter(c)
 	if err := c.adopt(ctx); err != nil {
 		c.Close()
@@ -158,6 +159,9 @@ func (c *Config) fill() {
 	}
 	if c.Drain == nil {
 		c.Drain = func(context.Context, string) error { return nil }
+	}
+	if c.Upstreams == nil {
+		c.Upstreams = func() ([]netip.AddrPort, error) { return nil, nil }
 	}
 	if c.Wired == nil {
 		c.Wired = func(cf.Topology) {}

@@ -69,7 +69,7 @@ func (u *Uplink) Converge(host []netip.Addr) error {
 func (u *Uplink) Watch(ctx context.Context, host func() []netip.Addr) {
 	tick := time.NewTicker(refresh)
 	defer tick.Stop()
-	trouble := ""
+	trouble := "not looked yet"
 	for {
 		err := u.Converge(host())
 		if err == nil {

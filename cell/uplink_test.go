@@ -122,6 +122,7 @@ type site struct {
 	network                     *vnet.Network
 	wall                        *firewall.Wall
 	up                          *Uplink
+	rates                       cf.Rates // of the guest
 }
 
 var siteGuest = nic(netip.MustParseAddr("10.255.0.2"))
@@ -185,7 +186,7 @@ func (s *site) allow(host []string, rules ...cf.Rule) firewall.Applied {
 	s.t.Helper()
 	card := siteGuest
 	top := cf.Topology{Gateway: vnet.Gateway, GatewayMAC: vnet.GatewayMAC, Guests: []netip.Prefix{netip.MustParsePrefix("10.255.0.0/16")},
-		Endpoints: []cf.Endpoint{{GUID: "i", AppGUID: "app", Stage: cf.Running, Addr: card.Addr, VNIC: card.Name, MAC: card.MAC, MTU: card.MTU}},
+		Endpoints: []cf.Endpoint{{GUID: "i", AppGUID: "app", Stage: cf.Running, Addr: card.Addr, VNIC: card.Name, MAC: card.MAC, MTU: card.MTU, Rates: s.rates}},
 		Groups:    []cf.SecurityGroup{{Meta: cf.Meta{GUID: "g"}, Name: "g", Running: true, Rules: rules}}}
 	for _, a := range host {
 		top.Protected = append(top.Protected, cf.Protected{Prefix: netip.MustParsePrefix(a + "/32"), What: "the host"})
@@ -398,6 +399,50 @@ func TestBroadcastsOfTheHostsNetworksAreNotHeard(t *testing.T) {
 	})
 	if got := <-heard; got != "world heard 198.51.100.1:9" {
 		t.Errorf("%s: want only what was sent to one", got)
+	}
+}
+
+// TestFloodsDoNotFillTheHostsTable: however many connections a guest begins, the
+// host has to remember no more of them than its vNIC may begin in that time.
+func TestFloodsDoNotFillTheHostsTable(t *testing.T) {
+	const many = 20_000
+	for _, c := range []struct {
+		rates cf.Rates
+		bound func(time.Duration) int // what the host may remember
+		least int
+	}{
+		{cf.Rates{Connections: 500, ConnectionBurst: 1000}, func(d time.Duration) int { return 1000 + int(500*d.Seconds()) + 10 }, 500},
+		{cf.Rates{Connections: 1_000_000, ConnectionBurst: 1_000_000}, func(time.Duration) int { return many + 10 }, many / 2}, // the attack works
+	} {
+		s := newSite(t)
+		s.rates = c.rates
+		s.allow(nil, everywhere)
+		if err := s.converge(); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		s.guest.must(func() error {
+			l, err := net.ListenPacket("udp4", "0.0.0.0:0")
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			for i := range many {
+				l.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(203, 0, 113, byte(i>>14)), Port: 1 + i&0x3fff}) // what is dropped on the way is no error
+			}
+			return nil
+		})
+		var has int
+		s.host.must(func() (err error) {
+			b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+			if err == nil {
+				has, err = strconv.Atoi(strings.TrimSpace(string(b)))
+			}
+			return err
+		})
+		if most := c.bound(time.Since(begun)); has > most || has < c.least {
+			t.Errorf("%+v: the host remembers %d connections, want %d to %d", c.rates, has, c.least, most)
+		}
 	}
 }
 

@@ -29,7 +29,10 @@ type wiring struct {
 	lent  map[string]*loan
 	// inForce is what was applied last.
 	inForce cf.Topology
-	host    []netip.Addr // this host's own addresses, as the wall knows them
+	// nameless is what was wrong with the list of name servers, which apply alone
+	// reads; nil: it was not read yet.
+	nameless *string
+	host     []netip.Addr // this host's own addresses, as the wall knows them
 }
 
 func newWiring(c *Cell, wall *firewall.Wall) *wiring {
@@ -139,6 +142,9 @@ func (w *wiring) apply(ctx context.Context) error {
 			known = next
 		}
 	}
+	if stale || w.nameless == nil {
+		w.findUpstreams()
+	}
 	if known == nil {
 		return fmt.Errorf("read who may talk to whom: %w", unread)
 	}
@@ -186,6 +192,21 @@ func (w *wiring) apply(ctx context.Context) error {
 	w.mu.Unlock()
 	w.c.cfg.Wired(t)
 	return unread
+}
+
+// findUpstreams has outside names asked of those whom the host asks now.
+func (w *wiring) findUpstreams() {
+	list, err := w.c.cfg.Upstreams()
+	trouble := ""
+	if err == nil {
+		w.c.names.Ask(list)
+	} else {
+		trouble = err.Error() // who was asked before is asked on
+	}
+	if trouble != "" && (w.nameless == nil || *w.nameless != trouble) {
+		w.c.cfg.Log.Warn("cell: guests find no names of the outside", "err", err)
+	}
+	w.nameless = &trouble
 }
 
 // hostAddresses are this host's own addresses, as far as the wall protects them.

@@ -219,10 +219,6 @@ func (f *platform) openCell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	upstreams, err := resolver.Upstreams("/etc/resolv.conf")
-	if err != nil {
-		f.log.Warn("guests find no names of the outside", "err", err)
-	}
 	f.warnOfOverlap()
 	memory := uint64(u.Memory)
 	if memory == 0 {
@@ -231,7 +227,7 @@ func (f *platform) openCell(ctx context.Context) error {
 		}
 	}
 	config := landlord.Config{ID: id, Zone: "z1", MemoryMB: int(memory >> 20), DiskMB: unlimitedDisk, Tenders: u.Tender, Store: f.plane.ledger, Droplets: droplets,
-		Logs: f.plane.logs, Log: f.log, Guests: u.Guests, Uplink: u.Uplink, Upstreams: upstreams, Drain: f.feed.Drained,
+		Logs: f.plane.logs, Log: f.log, Guests: u.Guests, Uplink: u.Uplink, Upstreams: func() ([]netip.AddrPort, error) { return resolver.Upstreams(resolvConf) }, Drain: f.feed.Drained,
 		Keeper: func(ctx context.Context) (*keeper.Client, error) {
 			return keeper.Open(ctx, folder, func() *exec.Cmd { return keeperCommand(folder) })
 		}}
@@ -256,6 +252,9 @@ func (f *platform) warnOfOverlap() {
 		}
 	}
 }
+
+// resolvConf is where the host keeps whom it asks for names.
+const resolvConf = "/etc/resolv.conf"
 
 // unlimitedDisk: what guests write is kept in their memory, so memory alone
 // bounds how many there can be.

@@ -68,7 +68,7 @@ func (l *launch) openWayOut(ctx context.Context, ports []publish) (mtu int, err 
 // attendWayOut answers the guest's questions for names, and tells which of its
 // connections were denied.
 func (l *launch) attendWayOut(wall *firewall.Wall, t cf.Topology) error {
-	upstreams, err := resolver.Upstreams("/etc/resolv.conf")
+	upstreams, err := resolver.Upstreams(resolvConf)
 	if err != nil {
 		fmt.Fprintf(l.out.err, "dew: the program finds no names: %v\n", err)
 	}

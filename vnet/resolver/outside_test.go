@@ -81,6 +81,22 @@ func says(records ...string) func(dns.ResponseWriter, *dns.Msg) {
 	return func(w dns.ResponseWriter, q *dns.Msg) { w.WriteMsg(reply1(q, records...)) }
 }
 
+// TestUpstreamsMayChange while the resolver serves.
+func TestUpstreamsMayChange(t *testing.T) {
+	first, second := startUpstream(t, says("@ 0 IN A 198.51.100.1")), startUpstream(t, says("@ 0 IN A 198.51.100.2"))
+	s := serve(t, Config{}, world())
+	for _, c := range []struct {
+		to   []netip.AddrPort
+		want []string
+	}{{nil, nil}, {[]netip.AddrPort{first.addr}, []string{"198.51.100.1"}}, {[]netip.AddrPort{second.addr, first.addr}, []string{"198.51.100.2"}}} {
+		s.Ask(c.to)
+		name := fmt.Sprintf("n%d.example.com.", len(c.to)) // a failure is remembered for a while
+		if got := addrsOf(s.query(t, shop, "udp", asking(name, dns.TypeA))); !slices.Equal(got, c.want) {
+			t.Errorf("asking %v: %v, want %v", c.to, got, c.want)
+		}
+	}
+}
+
 func TestForwardedNamesAreCachedPerApp(t *testing.T) {
 	u := startUpstream(t, says("@ 300 IN A 198.51.100.1"))
 	w := world()

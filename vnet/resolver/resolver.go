@@ -29,7 +29,8 @@ type Config struct {
 // Resolver answers the guests of one cell. Its methods may be called from any
 // goroutine.
 type Resolver struct {
-	ask      func(context.Context, question) (*dns.Msg, error)
+	upward   *upstreams
+	ask      func(context.Context, question) (*dns.Msg, error) // of upward
 	log      *slog.Logger
 	table    atomic.Pointer[table]
 	updates  sync.Mutex // one Update at a time: each builds on the last
@@ -41,7 +42,8 @@ type Resolver struct {
 // New makes a resolver that knows nobody, and so answers nobody, until the
 // first Update.
 func New(c Config) *Resolver {
-	r := &Resolver{ask: newUpstreams(c.Upstreams, c.Dial).ask, log: c.Log, forwards: make(chan struct{}, maxForwards)}
+	r := &Resolver{upward: newUpstreams(c.Upstreams, c.Dial), log: c.Log, forwards: make(chan struct{}, maxForwards)}
+	r.ask = r.upward.ask
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -63,6 +65,9 @@ func (r *Resolver) Update(s Snapshot) error {
 	}
 	return nil
 }
+
+// Ask makes upstreams those that are asked from now on.
+func (r *Resolver) Ask(upstreams []netip.AddrPort) { r.upward.use(upstreams) }
 
 // Counts says what the resolver has done since it was made.
 type Counts struct {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -34,7 +35,7 @@ type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 // of preference.
 type upstreams struct {
 	dial Dialer
-	list []*upstream
+	list atomic.Pointer[[]*upstream]
 }
 
 type upstream struct {
@@ -49,10 +50,25 @@ func newUpstreams(addrs []netip.AddrPort, dial Dialer) *upstreams {
 		dial = new(net.Dialer).DialContext
 	}
 	u := &upstreams{dial: dial}
-	for _, a := range addrs {
-		u.list = append(u.list, &upstream{addr: a.String()})
-	}
+	u.use(addrs)
 	return u
+}
+
+// use replaces the list. Who stays on it keeps its record.
+func (u *upstreams) use(addrs []netip.AddrPort) {
+	var list, before []*upstream
+	if old := u.list.Load(); old != nil {
+		before = *old
+	}
+	for _, a := range addrs {
+		at := slices.IndexFunc(before, func(s *upstream) bool { return s.addr == a.String() })
+		if at < 0 {
+			list = append(list, &upstream{addr: a.String()})
+		} else {
+			list = append(list, before[at])
+		}
+	}
+	u.list.Store(&list)
 }
 
 // Upstreams reads the name servers of this host from a file like
@@ -81,7 +97,7 @@ var errNoUpstream = errors.New("there is no upstream")
 // ask asks one upstream after the other until one knows. The answer is
 // NOERROR or NXDOMAIN; anything else is an error.
 func (u *upstreams) ask(ctx context.Context, q question) (*dns.Msg, error) {
-	if len(u.list) == 0 {
+	if len(*u.list.Load()) == 0 {
 		return nil, errNoUpstream
 	}
 	ctx, cancel := context.WithTimeout(ctx, forwardTime)
@@ -116,7 +132,7 @@ func pause(ctx context.Context, d time.Duration) {
 // order puts upstreams that were silent lately behind the others.
 func (u *upstreams) order() []*upstream {
 	now := time.Now()
-	list := slices.Clone(u.list)
+	list := slices.Clone(*u.list.Load())
 	slices.SortStableFunc(list, func(a, b *upstream) int {
 		return boolCompare(a.isDown(now), b.isDown(now))
 	})
