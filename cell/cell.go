@@ -81,6 +81,7 @@ type Cell struct {
 	prefix  string // of the names of this cell's guests on the host
 	closing atomic.Bool
 	rows    map[string]*cf.Report
+	placed  cf.Memo[cf.Placement, *cf.Placement] // converge's own
 
 	keeping sync.Mutex // guards the next: one looks for a keeper at a time
 	client  *keeper.Client
@@ -439,7 +440,7 @@ func (c *Cell) watchWall(ctx context.Context) error {
 func (c *Cell) converge(ctx context.Context, all *sync.WaitGroup) error {
 	wanted := map[string]*cf.Placement{}
 	err := c.cfg.Store.View(ctx, func(tx cf.Tx) error {
-		list, err := cf.List[cf.Placement](tx, cf.Query{Where: []cf.Cond{cf.Is("cell_id", c.cfg.ID)}})
+		list, err := c.placed.List(tx, cf.Query{Where: []cf.Cond{cf.Is("cell_id", c.cfg.ID)}})
 		for _, p := range list {
 			wanted[p.GUID] = p
 		}

@@ -88,6 +88,9 @@ func (c check) get(ctx context.Context, dial dialer, to netip.AddrPort) string {
 	return ""
 }
 
+// timedOut is the reason of a check that got no answer.
+const timedOut = "timed out"
+
 // reason is what went wrong, without what everybody knows already.
 func reason(err error) string {
 	var number syscall.Errno
@@ -96,7 +99,7 @@ func reason(err error) string {
 	case errors.As(err, &number):
 		return number.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timed) && timed.Timeout():
-		return "timed out"
+		return timedOut
 	}
 	return err.Error()
 }

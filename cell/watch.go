@@ -3,8 +3,10 @@ package cell
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dewpaas/dew/cf"
@@ -20,6 +22,7 @@ type watch struct {
 	begun             time.Time
 	healthy, ready    bool
 	problem           string // of the last check
+	silent            int    // checks in a row without an answer in time
 	reports           int    // that were told
 	served            bool   // it has answered somebody
 	said              cf.Report
@@ -38,6 +41,10 @@ func newWatch(i *instance) *watch {
 	}
 	if i.adopted != nil && i.adopted.State == cf.InstanceRunning {
 		w.healthy, w.ready, w.served = true, i.adopted.Routable, true
+		// Not all that were adopted at a time: a cell that looks at hundreds at
+		// once is itself why they do not answer.
+		w.nextHealth = time.Now().Add(rand.N(w.health.interval + 1))
+		w.nextReady = time.Now().Add(rand.N(w.readiness.interval + 1))
 		w.say(cf.Report{Routable: w.ready, Since: i.adopted.Since, Details: i.adopted.Details})
 	}
 	return w
@@ -95,7 +102,15 @@ func (w *watch) look(ctx context.Context) string {
 	now := time.Now()
 	if !w.health.trivial() && !now.Before(w.nextHealth) {
 		w.nextHealth = now.Add(w.health.interval)
-		if w.problem = w.health.do(ctx, dial, w.to); w.problem != "" {
+		w.problem = w.health.do(ctx, dial, w.to)
+		if w.silent++; !strings.HasSuffix(w.problem, timedOut) {
+			w.silent = 0
+		}
+		switch {
+		case w.problem == "":
+		case w.silent > 0 && w.silent < silences:
+			w.nextHealth = now.Add(time.Second)
+		default:
 			return "Instance became unhealthy: Liveness check unsuccessful: " + w.problem
 		}
 	}
@@ -104,6 +119,11 @@ func (w *watch) look(ctx context.Context) string {
 	}
 	return ""
 }
+
+// silences is how many checks in a row must get no answer in time before a guest that
+// was healthy is ended: one that gets none says as much about a busy host. An answer
+// that is wrong, or a refusal, is believed at once.
+const silences = 3
 
 // begin looks whether the guest has become healthy.
 func (w *watch) begin(ctx context.Context, dial dialer) string {

@@ -26,7 +26,9 @@ type wiring struct {
 	stale bool       // what the ledger said may have changed
 	local map[string]label
 	known *world // what the ledger said; nil: not read yet
-	lent  map[string]*loan
+
+	memory memory // apply's own
+	lent   map[string]*loan
 	// inForce is what was applied last.
 	inForce cf.Topology
 	// nameless is what was wrong with the list of name servers, which apply alone
@@ -138,7 +140,7 @@ func (w *wiring) apply(ctx context.Context) error {
 	w.mu.Unlock()
 	if stale || known == nil {
 		var next *world
-		if next, unread = readWorld(ctx, w.c.cfg.Store, w.c.cfg.ID); unread == nil {
+		if next, unread = w.memory.readWorld(ctx, w.c.cfg.Store, w.c.cfg.ID); unread == nil {
 			known = next
 		}
 	}

@@ -10,15 +10,23 @@ import (
 
 // world is what the ledger says about who may talk to whom.
 type world struct {
+	*memory
 	topology cf.Topology         // without this cell's own instances
 	names    map[string]string   // of apps
 	orgs     map[string]string   // of spaces
 	ports    map[string][]uint16 // that routes lead to, by app
 }
 
+// memory is what the ledger said last about it.
+type memory struct {
+	apps         cf.Memo[cf.App, *cf.App]
+	routes       cf.Memo[cf.Route, *cf.Route]
+	destinations cf.Memo[cf.Destination, *cf.Destination]
+}
+
 // readWorld reads it in one state of the ledger.
-func readWorld(ctx context.Context, s cf.Store, cell string) (*world, error) {
-	w := &world{names: map[string]string{}, orgs: map[string]string{}, ports: map[string][]uint16{}}
+func (m *memory) readWorld(ctx context.Context, s cf.Store, cell string) (*world, error) {
+	w := &world{memory: m, names: map[string]string{}, orgs: map[string]string{}, ports: map[string][]uint16{}}
 	err := s.View(ctx, func(tx cf.Tx) error {
 		for _, read := range []func(cf.Tx) error{w.readNames, w.readRules, w.readRoutes} {
 			if err := read(tx); err != nil {
@@ -31,7 +39,7 @@ func readWorld(ctx context.Context, s cf.Store, cell string) (*world, error) {
 }
 
 func (w *world) readNames(tx cf.Tx) error {
-	apps, err := cf.List[cf.App](tx, cf.Query{})
+	apps, err := w.apps.List(tx, cf.Query{})
 	for _, a := range apps {
 		w.names[a.GUID] = a.Name
 	}
@@ -79,7 +87,7 @@ func (w *world) readRoutes(tx cf.Tx) error {
 			w.topology.InternalDomains = append(w.topology.InternalDomains, d.Name)
 		}
 	}
-	routes, err := cf.List[cf.Route](tx, cf.Query{})
+	routes, err := w.routes.List(tx, cf.Query{})
 	if err != nil {
 		return err
 	}
@@ -93,7 +101,7 @@ func (w *world) readRoutes(tx cf.Tx) error {
 			address[r.GUID] = r.Address(d)
 		}
 	}
-	to, err := cf.List[cf.Destination](tx, cf.Query{})
+	to, err := w.destinations.List(tx, cf.Query{})
 	for _, d := range to {
 		if name := inside[d.RouteGUID]; name != "" {
 			w.topology.Names = append(w.topology.Names, cf.InternalName{Name: name, AppGUID: d.AppGUID, ProcessType: d.ProcessType})

@@ -29,11 +29,20 @@ type Feed struct {
 	wake  chan struct{}
 
 	told    map[router.Key]router.Route // what the router has; nil: nothing yet
+	known   known
 	domains atomic.Pointer[[]string]
 
 	mu      sync.Mutex // guards who waits for the ledger to be told
 	asking  []chan struct{}
 	telling []chan struct{} // as soon as what Next returned last is applied
+}
+
+// known is what the ledger said last. Next alone uses it.
+type known struct {
+	reports      cf.Memo[cf.Report, *cf.Report]
+	placements   cf.Memo[cf.Placement, *cf.Placement]
+	destinations cf.Memo[cf.Destination, *cf.Destination]
+	routes       cf.Memo[cf.Route, *cf.Route]
 }
 
 var _ router.Feed = (*Feed)(nil)
@@ -159,7 +168,7 @@ func (f *Feed) read(ctx context.Context) (map[router.Key]router.Route, error) {
 	table := map[router.Key]router.Route{}
 	err := f.store.View(ctx, func(tx cf.Tx) error {
 		clear(table)
-		ready, err := readReady(tx)
+		ready, err := f.known.readReady(tx)
 		if err != nil {
 			return err
 		}
@@ -167,7 +176,7 @@ func (f *Feed) read(ctx context.Context) (map[router.Key]router.Route, error) {
 		if err != nil {
 			return err
 		}
-		to, err := cf.List[cf.Destination](tx, cf.Query{Order: []cf.Order{{Key: "created_at"}}})
+		to, err := f.known.destinations.List(tx, cf.Query{Order: []cf.Order{{Key: "created_at"}}})
 		if err != nil {
 			return err
 		}
@@ -175,7 +184,7 @@ func (f *Feed) read(ctx context.Context) (map[router.Key]router.Route, error) {
 		for _, d := range to {
 			byRoute[d.RouteGUID] = append(byRoute[d.RouteGUID], d)
 		}
-		routes, err := cf.List[cf.Route](tx, cf.Query{})
+		routes, err := f.known.routes.List(tx, cf.Query{})
 		for _, r := range routes {
 			d := domains[r.DomainGUID]
 			if d == nil || d.Internal || len(byRoute[r.GUID]) == 0 {
@@ -220,8 +229,8 @@ type instance struct {
 }
 
 // readReady reads them by app, in a stable order.
-func readReady(tx cf.Tx) (map[string][]instance, error) {
-	reports, err := cf.List[cf.Report](tx, cf.Query{Where: []cf.Cond{cf.Is("state", cf.InstanceRunning)}})
+func (k *known) readReady(tx cf.Tx) (map[string][]instance, error) {
+	reports, err := k.reports.List(tx, cf.Query{Where: []cf.Cond{cf.Is("state", cf.InstanceRunning)}})
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +240,7 @@ func readReady(tx cf.Tx) (map[string][]instance, error) {
 			address[r.GUID] = r.Address
 		}
 	}
-	list, err := cf.List[cf.Placement](tx, cf.Query{})
+	list, err := k.placements.List(tx, cf.Query{})
 	ready := map[string][]instance{}
 	for _, p := range list {
 		if a := address[p.GUID]; a != "" && !p.Stopping && p.TaskGUID == "" {

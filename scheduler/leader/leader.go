@@ -164,6 +164,10 @@ type term struct {
 	beats map[string]int64 // of the cells, as last seen
 	wrote time.Time        // when the lease was last renewed
 
+	apps      cf.Memo[cf.App, *cf.App]
+	processes cf.Memo[cf.Process, *cf.Process]
+	reports   cf.Memo[cf.Report, *cf.Report]
+
 	turned []turn // readiness that changed in this round
 }
 

@@ -108,7 +108,7 @@ func (t *term) readCells(tx cf.Tx) (events []scheduler.Event, err error) {
 }
 
 func (t *term) readApps(tx cf.Tx) (events []scheduler.Event, err error) {
-	apps, err := cf.List[cf.App](tx, cf.Query{})
+	apps, err := t.apps.List(tx, cf.Query{})
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (t *term) readApps(tx cf.Tx) (events []scheduler.Event, err error) {
 	for _, a := range apps {
 		started[a.GUID] = a.State == cf.Started
 	}
-	list, err := cf.List[cf.Process](tx, cf.Query{Order: []cf.Order{{Key: "created_at"}}})
+	list, err := t.processes.List(tx, cf.Query{Order: []cf.Order{{Key: "created_at"}}})
 	there := map[string]bool{}
 	for _, p := range list {
 		there[p.GUID] = true
@@ -196,7 +196,7 @@ func (t *term) readTasks(tx cf.Tx) (events []scheduler.Event, err error) {
 }
 
 func (t *term) readReports(tx cf.Tx) (events []scheduler.Event, err error) {
-	list, err := cf.List[cf.Report](tx, cf.Query{})
+	list, err := t.reports.List(tx, cf.Query{})
 	for _, r := range list {
 		i := t.state.Instances[r.GUID]
 		if i == nil || i.Cell != r.CellID {
