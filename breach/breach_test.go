@@ -12,6 +12,14 @@ var (
 	only   = flag.String("attack", "", "make only these, with commas between them")
 )
 
+// TestMain also leads puppets.
+func TestMain(m *testing.M) {
+	if Leads() {
+		os.Exit(Lead())
+	}
+	os.Exit(m.Run())
+}
+
 func open(t *testing.T) *Suite {
 	t.Helper()
 	if os.Geteuid() != 0 {

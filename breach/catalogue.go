@@ -9,7 +9,7 @@ import (
 
 // Catalogue is every attack.
 func Catalogue() []Attack {
-	return slices.Concat(files(), neighbours(), privileges(), resources(), controls(), persistence(), machine(), wireAttacks(), reaches(), nameAttacks())
+	return slices.Concat(files(), neighbours(), privileges(), resources(), controls(), persistence(), machine(), hijacks(), wireAttacks(), reaches(), nameAttacks())
 }
 
 // sealed is an attack by system calls, which only a process tender's guest has.

@@ -20,6 +20,9 @@
 // cable, or as a bridge for the container. Behind each unlawful frame goes a
 // lawful one: only when that has arrived is the absence of the other a verdict.
 //
+// What who has taken over QEMU gets is tried by its process, which is led by
+// ptrace(2) from a process of its own: Lead, in the program that makes attacks.
+//
 // Names are asked of the cell's resolver, or of a relay that has no guard.
 //
 // Predict is the other half, and pure: from topology, environment and bindings

@@ -60,6 +60,7 @@ type scene struct {
 	relays    bool        // names are passed on as they are
 	heard     chan string // by a listener
 	answer    chan []byte // to the suite's question
+	loot      string      // what was read by a process that was taken over
 	record    *os.File    // of a bare process
 }
 

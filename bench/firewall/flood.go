@@ -23,7 +23,8 @@ import (
 type flood struct {
 	Rounds  int     `default:"40"`
 	Seconds float64 `default:"0.2" help:"of each measurement"`
-	CPUs    float64 `default:"0.25" help:"that each flooder may use"`
+	CPUs    float64 `default:"0.25" help:"that each flooder may use; 0: all there are"`
+	Shares  bool    `help:"give the neighbour nearly all of a CPU that a flooder wants too, so that what is left to measure is the network"`
 	Wall    bool    `default:"true" negatable:"" help:"have a firewall at all"`
 }
 
@@ -39,11 +40,17 @@ func (f *flood) Run() error {
 	if err != nil {
 		return err
 	}
+	if f.Shares {
+		if y.first, err = share("neighbour", cgroup.Limits{Memory: 4 << 30, PIDs: 1000}, true); err != nil {
+			return err
+		}
+		defer y.first.Remove()
+	}
 	// Here the end of the cable is the server: an instance like the others.
 	if err := y.serving(y.client); err != nil {
 		return err
 	}
-	fmt.Printf("two flooders with %g CPUs each; firewall: %v; %d rounds of %gs, medians; x = paired ratio\n", f.CPUs, f.Wall, f.Rounds, f.Seconds)
+	fmt.Printf("two flooders with %g CPUs each; shares: %v; firewall: %v; %d rounds of %gs, medians; x = paired ratio\n", f.CPUs, f.Shares, f.Wall, f.Rounds, f.Seconds)
 	fmt.Printf("%-14s %12s %12s %12s %8s %8s\n", "flood", "quiet", "computing", "flooding", "x quiet", "x comp.")
 	for _, what := range []string{"spoofed", "denied", "connections", "datagrams", "large"} {
 		if err := f.one(y, what); err != nil {
@@ -89,7 +96,7 @@ func (f *flood) one(y *yard, what string) error {
 	for range f.Rounds {
 		for i, g := range groups {
 			g.signal(unix.SIGCONT)
-			n, err := asking(y.cell, "keep", netip.AddrPortFrom(endpoint(0, 0).Addr, requestPort), f.Seconds)
+			n, err := y.asking(y.cell, "keep", netip.AddrPortFrom(endpoint(0, 0).Addr, requestPort), f.Seconds)
 			g.signal(unix.SIGSTOP)
 			if err != nil {
 				return err
@@ -121,11 +128,7 @@ func (c *crowd) add(y *yard, as int, noise string, cpus float64) error {
 		}
 		c.taps, files = append(c.taps, tap), []*os.File{tap}
 	}
-	host, err := cgroup.Probe()
-	if err != nil {
-		return err
-	}
-	group, err := host.Create(fmt.Sprintf("dew-bench-%d-%s-%d", os.Getpid(), noise, as), cgroup.Limits{Memory: 1 << 30, CPUs: cpus, PIDs: 100})
+	group, err := share(fmt.Sprintf("%s-%d", noise, as), cgroup.Limits{Memory: 1 << 30, CPUs: cpus, PIDs: 100}, false)
 	if err != nil {
 		return err
 	}
@@ -165,6 +168,35 @@ func (c *crowd) end() error {
 		errs = append(errs, g.Remove())
 	}
 	return errors.Join(errs...)
+}
+
+// share makes a control group that comes first where the CPU is wanted by many,
+// or last. Both are below the same parent, so the one is weighed against the
+// other.
+func share(name string, l cgroup.Limits, first bool) (*cgroup.Group, error) {
+	host, err := cgroup.Probe()
+	if err != nil {
+		return nil, err
+	}
+	g, err := host.Create(fmt.Sprintf("dew-bench-%d-%s", os.Getpid(), name), l)
+	if err != nil {
+		return nil, err
+	}
+	files, err := g.Procs()
+	for _, f := range files {
+		dir := filepath.Dir(f.Name())
+		for file, v := range map[string][2]string{"cpu.shares": {"2", "262144"}, "cpu.weight": {"1", "10000"}} {
+			weight := v[0]
+			if first {
+				weight = v[1]
+			}
+			if failed := os.WriteFile(filepath.Join(dir, file), []byte(weight), 0); failed != nil && !errors.Is(failed, os.ErrNotExist) && !errors.Is(failed, os.ErrPermission) {
+				err = errors.Join(err, failed)
+			}
+		}
+		err = errors.Join(err, f.Close())
+	}
+	return g, err
 }
 
 // enter moves a process with all its threads into a group.

@@ -56,7 +56,7 @@ func (p *path) Run() error {
 		for range p.Rounds {
 			var got [2]float64
 			for i, y := range yards {
-				n, err := asking(y.client, m.what, netip.AddrPortFrom(outside, m.port), p.Seconds)
+				n, err := y.asking(y.client, m.what, netip.AddrPortFrom(outside, m.port), p.Seconds)
 				if err != nil {
 					return fmt.Errorf("%s: %w", m.name, err)
 				}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/firewall"
+	"github.com/dewpaas/dew/tender/cgroup"
 	"github.com/dewpaas/dew/vnet"
 )
 
@@ -22,6 +23,7 @@ import (
 type yard struct {
 	cell, client, server *vnet.Network
 	wall                 *firewall.Wall // nil: nothing filters
+	first                *cgroup.Group  // where the server and its clients come before others; nil: nowhere
 	stops                []func()
 }
 
@@ -132,17 +134,31 @@ func (y *yard) serving(in *vnet.Network) error {
 		return err
 	}
 	y.stops = append(y.stops, func() { c.Process.Kill(); c.Wait() })
+	if err := y.favour(c); err != nil {
+		return err
+	}
 	if line, err := out.ReadString('\n'); err != nil || strings.TrimSpace(line) != "ready" {
 		return fmt.Errorf("the server says %q: %w", line, err)
 	}
 	return nil
 }
 
+// favour puts a process where it comes first, if there is such a place.
+func (y *yard) favour(c *exec.Cmd) error {
+	if y.first == nil {
+		return nil
+	}
+	return enter(y.first, c.Process.Pid)
+}
+
 // asking runs the client in a network and returns what it counted a second.
-func asking(in *vnet.Network, what string, to netip.AddrPort, seconds float64) (float64, error) {
+func (y *yard) asking(in *vnet.Network, what string, to netip.AddrPort, seconds float64) (float64, error) {
 	c, out, err := run(in, nil, "request", what, to.String(), fmt.Sprint(seconds))
 	if err != nil {
 		return 0, err
+	}
+	if err := y.favour(c); err != nil {
+		return 0, errors.Join(err, c.Process.Kill(), c.Wait())
 	}
 	var n float64
 	_, failed := fmt.Fscan(out, &n)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/dewpaas/dew/breach"
 	"github.com/dewpaas/dew/stager/sandbox"
 )
 
@@ -67,6 +68,9 @@ func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)
 func main() {
 	if sandbox.Inside() {
 		os.Exit(sandbox.Serve())
+	}
+	if breach.Leads() {
+		os.Exit(breach.Lead())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	c := (&console{in: os.Stdin, out: os.Stdout, err: os.Stderr}).attach()
