@@ -137,7 +137,7 @@ func (k *kernel) consolesOn(t *virtio.Transport) bool {
 func (k *kernel) queueOn(t *virtio.Transport, q *virtio.Queue, writes bool, features uint64) {
 	rings := (virtio.RingBytes(q.Size) + mem.PageSize - 1) / mem.PageSize
 	buffers := (uint64(q.Size)*uint64(q.BufSize) + mem.PageSize - 1) / mem.PageSize
-	r, b := k.space.TakeRun(rings), k.space.TakeRun(buffers)
+	r, b := k.space.TakeRun(rings), k.space.TakeBuffers(buffers)
 	k.must(r != 0 && b != 0)
 	q.Setup(uintptr(direct)+uintptr(r), uintptr(direct)+uintptr(b), b, writes, virtio.HasEventIdx(features))
 	t.Attach(q, r)

@@ -76,6 +76,16 @@ func (f *Frames) Take() uint64 {
 // TakeRun returns n zeroed pages in a row for a device, or 0. They come from
 // the last range that has room and are never given back.
 func (f *Frames) TakeRun(n uint64) uint64 {
+	run := f.TakeBuffers(n)
+	for p := run; run != 0 && p < run+n*PageSize; p += PageSize {
+		f.Arena.zero(p)
+	}
+	return run
+}
+
+// TakeBuffers is TakeRun for memory that is written before it is read, and so is
+// touched no earlier.
+func (f *Frames) TakeBuffers(n uint64) uint64 {
 	for i := f.count - 1; i >= f.next; i-- {
 		r := &f.ranges[i]
 		if (r.hi-r.lo)/PageSize < n {
@@ -83,9 +93,6 @@ func (f *Frames) TakeRun(n uint64) uint64 {
 		}
 		r.hi -= n * PageSize
 		f.Free -= n
-		for p := r.hi; p < r.hi+n*PageSize; p += PageSize {
-			f.Arena.zero(p)
-		}
 		return r.hi
 	}
 	return 0

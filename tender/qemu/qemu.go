@@ -276,14 +276,11 @@ func (m *machine) writeOnly(f *os.File) *os.File {
 }
 
 // processor is the machine without its devices: nothing that is not named is
-// there, no BIOS options are read, a reset ends it. Only a guest that is not told
-// how fast its clocks go has a timer chip to measure them by.
+// there, no BIOS options are read, a reset ends it. The timer chip is for guests
+// that are not told how fast their clocks go, or were built before they could be.
 func (m *machine) processor(a Accel, s *tender.Spec, clocks string) {
-	machine := "microvm,acpi=off,x-option-roms=off,isa-serial=on,pic=off,rtc=off,auto-kernel-cmdline=on,pit="
-	if clocks == "" {
-		machine += "on"
-	} else {
-		machine += "off"
+	const machine = "microvm,acpi=off,x-option-roms=off,isa-serial=on,pit=on,pic=off,rtc=off,auto-kernel-cmdline=on"
+	if clocks != "" {
 		m.add("-append", clocks)
 	}
 	cpu, accel := "max", "tcg,tb-size=32"
