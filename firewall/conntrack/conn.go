@@ -88,6 +88,9 @@ func decode(b []byte) (f Flow, ok bool, err error) {
 	err = netlink.Attributes(b, func(kind uint16, v []byte) error {
 		switch kind {
 		case ctaTupleOrig:
+			if len(v)%4 != 0 { // attributes end on such a border (linux/netlink.h, NLA_ALIGNTO)
+				return fmt.Errorf("tuple of %d bytes: %w", len(v), netlink.ErrMalformed)
+			}
 			f.tuple = string(v)
 			return f.readTuple(v)
 		case ctaID:
