@@ -1,7 +1,6 @@
 package vnet
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -256,19 +255,6 @@ func all(list []func() error) error {
 // only is the network that holds nothing but a.
 func only(a netip.Addr) *net.IPNet {
 	return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(32, 32)}
-}
-
-// DialTCP connects to a guest from inside the network.
-func (n *Network) DialTCP(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	var conn net.Conn
-	err := n.Within(func() (err error) {
-		conn, err = new(net.Dialer).DialContext(ctx, "tcp4", to.String())
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil
 }
 
 // Space opens the network namespace itself, for tests and measurements that

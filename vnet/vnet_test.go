@@ -1,12 +1,15 @@
 package vnet
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -290,4 +293,53 @@ func TestBreak(t *testing.T) {
 	if _, err := whole.Read(make([]byte, 1)); err != nil {
 		t.Errorf("read from another: %v", err)
 	}
+}
+
+// TestDialsOfASilentGuest: however many wait for a guest that does not answer,
+// they hold no threads.
+func TestDialsOfASilentGuest(t *testing.T) {
+	n := newNetwork(t)
+	tap, err := n.AddTap(guestNIC) // nobody reads it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	const dials = 300
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, dials)
+	for range dials {
+		go func() {
+			_, err := n.DialTCP(ctx, netip.AddrPortFrom(guestNIC.Addr, 8080))
+			ended <- err
+		}()
+	}
+	// All have begun when each has its socket; that is 300 descriptors more.
+	for deadline := time.Now().Add(30 * time.Second); sockets(t) < dials; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d dials have begun", sockets(t), dials)
+		}
+	}
+	if threads, err := os.ReadDir("/proc/self/task"); err != nil || len(threads) > dials/2 {
+		t.Errorf("%d threads for %d dials, %v", len(threads), dials, err)
+	}
+	cancel()
+	for range dials {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Fatalf("dial: %v", err)
+		}
+	}
+}
+
+// sockets are those of this process.
+func sockets(t *testing.T) (n int) {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		if to, err := os.Readlink("/proc/self/fd/" + f.Name()); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
 }
