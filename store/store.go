@@ -11,6 +11,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+	"github.com/pressly/goose/v3/lock"
 
 	"github.com/dewpaas/dew/cf"
 )
@@ -29,6 +30,9 @@ type Dialect struct {
 	Kind func(error) cf.Kind
 	// Again tells whether a transaction lost a race and may be run again.
 	Again func(error) bool
+	// Lock makes what lets one process at a time bring the schema up to date;
+	// nil where the database itself does.
+	Lock func(...lock.SessionLockerOption) (lock.SessionLocker, error)
 	// Isolation of updates.
 	Isolation sql.IsolationLevel
 }
@@ -49,7 +53,15 @@ func Open(ctx context.Context, read, write *sql.DB, d Dialect) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded migrations: %w", err)
 	}
-	p, err := goose.NewProvider(d.Goose, write, files)
+	var options []goose.ProviderOption
+	if d.Lock != nil {
+		locker, err := d.Lock()
+		if err != nil {
+			return nil, fmt.Errorf("prepare migrations: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(d.Goose, write, files, options...)
 	if err != nil {
 		return nil, fmt.Errorf("prepare migrations: %w", err)
 	}

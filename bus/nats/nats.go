@@ -1,8 +1,10 @@
 package nats
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -45,14 +47,45 @@ func Embed() (*Bus, error) {
 	return b, nil
 }
 
-// Connect connects to servers elsewhere: URLs with commas between. credentials
-// is a file with a user's token and key, or "".
-func Connect(urls, credentials string) (*Bus, error) {
-	var options []nats.Option
-	if credentials != "" {
-		options = append(options, nats.UserCredentials(credentials))
+// Options say where NATS is.
+type Options struct {
+	URLs        string       // with commas between
+	Credentials string       // a file with a user's token and key, or ""
+	TLS         *tls.Config  // nil: as the URLs say
+	Log         *slog.Logger // told when the connection breaks and comes back; nil: nobody is
+}
+
+// Connect connects to servers elsewhere. Servers that do not answer yet are no
+// error: the connection is made when they do.
+func Connect(o Options) (*Bus, error) {
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
-	return connect(urls, options...)
+	options := []nats.Option{nats.RetryOnFailedConnect(true), nats.ReconnectWait(time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("bus: the connection is lost; all goes on, more slowly, and log lines are lost", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(c *nats.Conn) { log.Info("bus: connected again", "to", c.ConnectedAddr()) }),
+		nats.ConnectHandler(func(c *nats.Conn) { log.Info("bus: connected", "to", c.ConnectedAddr()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if !errors.Is(err, nats.ErrSlowConsumer) { // lost messages are counted
+				log.Warn("bus: NATS complains", "err", err)
+			}
+		})}
+	if o.Credentials != "" {
+		options = append(options, nats.UserCredentials(o.Credentials))
+	}
+	if o.TLS != nil {
+		options = append(options, nats.Secure(o.TLS))
+	}
+	b, err := connect(o.URLs, options...)
+	if err == nil && !b.conn.IsConnected() {
+		log.Warn("bus: NATS does not answer yet; all goes on, more slowly, and log lines are lost")
+	}
+	return b, err
 }
 
 func connect(urls string, more ...nats.Option) (*Bus, error) {
@@ -97,6 +130,9 @@ func (b *Bus) Subscribe(subject string, f func([]byte)) (bus.Subscription, error
 	s.nats.SetClosedHandler(func(string) { close(s.ended) })
 	if err := s.nats.SetPendingLimits(maxQueue, maxQueue*bus.MaxBody); err != nil {
 		return nil, told(err)
+	}
+	if !b.conn.IsConnected() {
+		return s, nil // the subscription is made with the connection
 	}
 	// Who has subscribed gets what is published from now on, wherever.
 	return s, told(b.conn.Flush())

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func external(t *testing.T, port int) *server.Server {
 func TestElsewhere(t *testing.T) {
 	s := external(t, -1)
 	bustest.Run(t, func(t *testing.T) bus.Bus {
-		b, err := Connect(s.ClientURL(), "")
+		b, err := Connect(Options{URLs: s.ClientURL()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +53,7 @@ func TestElsewhere(t *testing.T) {
 func TestServerComesBack(t *testing.T) {
 	s := external(t, -1)
 	port := s.Addr().(*net.TCPAddr).Port
-	b, err := Connect(s.ClientURL(), "")
+	b, err := Connect(Options{URLs: s.ClientURL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,8 +85,46 @@ func TestServerComesBack(t *testing.T) {
 	}
 }
 
-func TestConnectToNobody(t *testing.T) {
-	if b, err := Connect("nats://127.0.0.1:1", ""); err == nil {
+// TestServerComesLate: who starts before the server is connected when it comes.
+func TestServerComesLate(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	b, err := Connect(Options{URLs: fmt.Sprintf("nats://127.0.0.1:%d", port)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	got := make(chan string, 1000)
+	if _, err := b.Subscribe("a", func(body []byte) { got <- string(body) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish("a", []byte("lost")); err != nil {
+		t.Errorf("publish to nobody: %v", err)
+	}
+	external(t, port)
+	deadline := time.After(30 * time.Second)
+	for {
+		if err := b.Publish("a", []byte("now")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case m := <-got:
+			if m == "now" {
+				return
+			}
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			t.Fatal("no connection")
+		}
+	}
+}
+
+func TestWrongURL(t *testing.T) {
+	if b, err := Connect(Options{URLs: "nats://%zz"}); err == nil {
 		b.Close()
 		t.Error("connected")
 	}
