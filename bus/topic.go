@@ -43,6 +43,18 @@ type Used struct {
 	Instances map[string]cf.Usage `json:"instances"`
 }
 
+// Ask is a question whether what is in the ledger was seen; its answer is the same.
+type Ask struct {
+	ID string `json:"id"`
+}
+
+// Asks is where the scheduler is asked, Answers where the one that leads says that
+// it has seen what was in the ledger at the time of the question.
+func Asks() Topic[Ask] { return "dew.scheduler.asks" }
+
+// Answers are those to Asks.
+func Answers() Topic[Ask] { return "dew.scheduler.answers" }
+
 // Changes is where changes of the ledger are told.
 func Changes() Topic[Change] { return "dew.ledger.changes" }
 

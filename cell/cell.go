@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -511,6 +512,24 @@ func (c *Cell) list() []*instance {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Values(c.instances))
+}
+
+// Dial connects to a port of an instance of this cell, which may be ending but has
+// not ended.
+func (c *Cell) Dial(ctx context.Context, instance string, port uint16) (*net.TCPConn, error) {
+	c.mu.Lock()
+	i := c.instances[instance]
+	c.mu.Unlock()
+	if i == nil {
+		return nil, errors.New("no such instance is here")
+	}
+	i.mu.Lock()
+	at, lives := i.addr, i.pid != 0
+	i.mu.Unlock()
+	if !lives {
+		return nil, errors.New("the instance does not run")
+	}
+	return c.network.DialTCP(ctx, netip.AddrPortFrom(at, port))
 }
 
 // isReady tells whether an instance of this cell takes requests.

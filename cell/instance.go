@@ -54,6 +54,7 @@ type instance struct {
 
 	mu      sync.Mutex // guards what follows
 	pid     int        // 0: there is no guest
+	addr    netip.Addr // of the guest, while there is one
 	ready   bool       // it takes requests
 	usage   cf.Usage
 	cpu     time.Duration // at the time of the last sample
@@ -145,7 +146,7 @@ func (i *instance) live(ctx context.Context) {
 		}
 	}
 	i.mu.Lock()
-	i.pid = i.guest.PID()
+	i.pid, i.addr = i.guest.PID(), i.label.Addr
 	i.mu.Unlock()
 	i.readers.Go(func() { i.out.read(io.MultiReader(bytes.NewReader(i.guest.Backlog[0]), i.guest.Stdout), false) })
 	i.readers.Go(func() { i.out.read(io.MultiReader(bytes.NewReader(i.guest.Backlog[1]), i.guest.Stderr), true) })

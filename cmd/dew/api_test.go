@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,12 +12,12 @@ import (
 
 // TestAPIShowsThePasswordOnce: the first start makes admin, the second keeps it.
 func TestAPIShowsThePasswordOnce(t *testing.T) {
-	a := apiCmd{Data: filepath.Join(t.TempDir(), "data"), URL: "http://api.test", Domain: "apps.test"}
+	a := apiCmd{dataFlags: dataFlags{Data: filepath.Join(t.TempDir(), "data")}, apiFlags: apiFlags{URL: "http://api.test", Domain: "apps.test"}, Listen: "127.0.0.1:0"}
 	var kept []byte
 	for start := range 2 {
 		var out bytes.Buffer
-		handler, closeAll, err := a.open(context.Background(), &console{out: &out, err: &out})
-		if err != nil {
+		f := &platform{setup: a.setup(), console: &console{out: &out, err: &out}}
+		if err := f.open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		file := filepath.Join(a.Data, "admin-password")
@@ -37,10 +36,10 @@ func TestAPIShowsThePasswordOnce(t *testing.T) {
 		}
 		kept = password
 		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		f.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"href":"http://api.test/v3"`) {
 			t.Errorf("start %d: %d %s", start, w.Code, w.Body)
 		}
-		closeAll()
+		f.close()
 	}
 }

@@ -48,7 +48,7 @@ func (f *fleetFlags) check(s *setup) error {
 		return withHint(errors.New("nothing says where the ledger is"), "--store postgres://USER:PASSWORD@HOST/DATABASE, or DEW_STORE")
 	case f.Bus == "":
 		return withHint(errors.New("nothing says where the bus is, over which logs and hints go"), "--bus tls://HOST:4222, or DEW_BUS")
-	case len(f.APIs) == 0 && !s.api && (s.stager || s.cell || s.router):
+	case len(f.APIs) == 0 && !s.roles.api && (s.roles.stager || s.roles.cell || s.roles.router):
 		return withHint(errors.New("nothing says where the APIs are"), "--apis https://HOST:PORT, the --private address of dew api")
 	}
 	return f.checkBus()
@@ -162,9 +162,9 @@ type facts struct {
 // factsSetting is the setting that holds them.
 const factsSetting = "foundation"
 
-// publish writes the facts. An API whose tokens the others would refuse may not
-// serve.
-func (f *facts) publish(ctx context.Context, ledger cf.Store) error {
+// publish writes the facts. An API whose tokens others would refuse may not serve,
+// unless it is alone.
+func (f *facts) publish(ctx context.Context, ledger cf.Store, alone bool) error {
 	return ledger.Update(ctx, func(tx cf.Tx) error {
 		env := map[string]string{"url": f.URL, "domain": f.Domain, "hosts": strings.Join(f.Hosts, ","), "token_key": f.TokenKey}
 		s, err := cf.First[cf.Setting](tx, cf.Is("guid", factsSetting))
@@ -174,7 +174,7 @@ func (f *facts) publish(ctx context.Context, ledger cf.Store) error {
 		if s == nil {
 			return tx.Insert(&cf.Setting{Meta: cf.Meta{GUID: factsSetting}, Env: env})
 		}
-		if s.Env["token_key"] != f.TokenKey {
+		if !alone && s.Env["token_key"] != "" && s.Env["token_key"] != f.TokenKey {
 			return withHint(errors.New("this API signs tokens with another key than the foundation's other APIs"),
 				"copy token-key.pem from the data folder of the API that was started first; if it is lost, remove the setting "+factsSetting+" from the ledger, and everybody logs in again")
 		}

@@ -28,11 +28,11 @@ type commands struct {
 	Pprof   pprofCmd   `cmd:"" help:"Take a CPU or heap profile of a running guest."`
 	Metrics metricsCmd `cmd:"" help:"Print the runtime metrics of a running guest."`
 	Version versionCmd `cmd:"" help:"Print the version of dew, of the guest contract and of the Go it was built with."`
-	API     apiCmd     `cmd:"" name:"api" help:"Serve the Cloud Controller API and stage packages, without cells."`
 	Keep    keepCmd    `cmd:"" hidden:"" help:"Hold the guests of a cell; the cell starts it."`
 	Breach  breachCmd  `cmd:"" help:"Tell and prove what an attacker gets who owns a guest."`
 	Demo    demoCmd    `cmd:"" help:"Push a real app to a foundation of the demo's own, run real programs, and check that all works."`
 
+	roleVerbs
 	verbs
 }
 

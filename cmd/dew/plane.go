@@ -3,140 +3,369 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/dewpaas/dew/api"
 	"github.com/dewpaas/dew/api/blob"
 	"github.com/dewpaas/dew/api/egress"
 	"github.com/dewpaas/dew/api/logcache"
 	"github.com/dewpaas/dew/api/uaa"
+	"github.com/dewpaas/dew/bus"
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/cmd/dew/client"
-	"github.com/dewpaas/dew/stager/goroot"
-	"github.com/dewpaas/dew/stager/staging"
-	"github.com/dewpaas/dew/store"
-	"github.com/dewpaas/dew/store/sqlite"
+	"github.com/dewpaas/dew/cmd/dew/depot"
+	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/scheduler/leader"
+	"github.com/dewpaas/dew/vnet/resolver"
 )
 
-// plane is the control plane of one process: ledger, blobs, logs, stager and
-// API, all below one data folder.
+// plane is the API of one process, and what only APIs keep: uploads, droplets,
+// log lines.
 type plane struct {
-	data, url, domain string
-	log               *slog.Logger
-
-	ledger cf.Store // tells of changes
 	blobs  *blob.Store
 	logs   *logcache.Cache
 	login  *uaa.Server
-	stager *staging.Stager // nil: no Go here
+	depot  *depot.Depot
+	copier *copier
 	api    *api.Server
-
-	closes []func() error
 }
 
 // logBytes bounds the log lines of all apps on disk.
 const logBytes = 512 << 20
 
-// openPlane opens all but the API. changed is told what transactions wrote;
-// it may be nil.
-func openPlane(ctx context.Context, k plane, changed func(store.Changes)) (_ *plane, err error) {
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, k.close())
-		}
-	}()
-	if err := os.MkdirAll(k.data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
-	}
-	key, err := uaa.Key(filepath.Join(k.data, "token-key.pem"))
+// openPlane opens all but the API itself, and tells the others of it.
+func (f *platform) openPlane(ctx context.Context) error {
+	key, err := uaa.Key(filepath.Join(f.data, "token-key.pem"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if k.blobs, err = blob.Open(filepath.Join(k.data, "blobs")); err != nil {
-		return nil, err
-	}
-	db, err := sqlite.Open(ctx, filepath.Join(k.data, "ledger.db"))
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	k.closes = append(k.closes, db.Close)
-	k.ledger = db
-	if changed != nil {
-		k.ledger = store.Watch(db, changed)
+	k := &plane{logs: logcache.New(logcache.DefaultBounds())}
+	f.onClose(func() error { k.logs.Close(); return nil }) // what it cannot keep it has said already
+	if err := k.logs.Keep(filepath.Join(f.data, "logs"), logBytes, f.log); err != nil {
+		return err
 	}
-	k.logs = logcache.New(logcache.DefaultBounds())
-	k.closes = append(k.closes, func() error { k.logs.Close(); return nil }) // what it cannot keep it has said already
-	if err := k.logs.Keep(filepath.Join(k.data, "logs"), logBytes, k.log); err != nil {
-		return nil, err
+	if k.blobs, err = blob.Open(filepath.Join(f.data, "blobs")); err != nil {
+		return err
 	}
-	k.login = uaa.New(k.ledger, key, k.url)
-	k.stager, err = openStager(ctx, k.data, staging.Config{Store: k.ledger, Packages: k.blobs, Logs: k.logs, API: k.url, Holder: "up", Log: k.log, Warm: true})
-	if errors.Is(err, goroot.ErrNoGo) || errors.Is(err, goroot.ErrVersion) {
-		k.log.Warn("packages cannot be staged", "err", err)
-		k.stager, err = nil, nil
+	droplets, err := droplet.OpenStore(filepath.Join(f.data, "droplets"))
+	if err != nil {
+		return err
 	}
-	return &k, err
+	k.depot = &depot.Depot{Ledger: f.ledger, Packages: k.blobs, Droplets: droplets, Log: f.log}
+	k.copier = newCopier(k.depot, f.peers, f.log)
+	f.facts = facts{URL: f.apiURL(), Domain: f.setup.api.Domain, TokenKey: fingerprint(der)}
+	k.login = uaa.New(f.ledger, key, f.facts.URL)
+	f.plane = k
+	return nil
 }
 
-// serve makes the API. runtime may be nil: then nothing can be started.
-func (k *plane) serve(ctx context.Context, c *console, runtime api.Runtime, guard egress.Guard) error {
-	config := api.Config{Store: k.ledger, UAA: k.login, Blobs: k.blobs, Logs: k.logs, URL: k.url, Domain: k.domain, Log: k.log, Runtime: runtime, Egress: guard}
-	if k.stager != nil {
-		config.Stager, config.Droplets = k.stager, k.stager
+// apiURL is how clients reach the API.
+func (f *platform) apiURL() string {
+	switch {
+	case f.street != nil:
+		return f.street.public
+	case f.setup.api.URL != "":
+		return f.setup.api.URL
 	}
-	var err error
+	return "http://" + f.doors.plain.Addr().String()
+}
+
+// openAPI makes the API.
+func (f *platform) openAPI(ctx context.Context) (err error) {
+	k := f.plane
+	config := api.Config{Store: f.ledger, UAA: k.login, Blobs: k.blobs, Droplets: k.depot, Logs: k.logs, URL: f.facts.URL, Domain: f.facts.Domain, Log: f.log,
+		Egress: f.guard(), Runtime: f.runtime()}
+	switch {
+	case f.stager != nil:
+		config.Stager = f.stager
+	case !f.fleet.alone():
+		config.Stager = elsewhere{}
+	default:
+		config.Droplets = nil
+	}
 	if k.api, err = api.New(ctx, config); err != nil {
 		return err
 	}
-	if err := k.admin(ctx, c); err != nil {
+	for host := range k.api.Hosts() {
+		f.facts.Hosts = append(f.facts.Hosts, host)
+	}
+	slices.Sort(f.facts.Hosts)
+	if err := f.facts.publish(ctx, f.ledger, f.fleet.alone()); err != nil {
 		return err
 	}
-	return client.Publish(k.data, k.url)
+	if err := f.admin(ctx); err != nil {
+		return err
+	}
+	f.doors.api(k.api.Handler(), k.depot, f.identity)
+	return client.Publish(f.data, f.facts.URL)
 }
 
-// handler answers requests to the API.
-func (k *plane) handler() http.Handler { return k.api.Handler() }
+// elsewhere is the stager of an API that has none in its process: the ledger is
+// the queue, and the bus has told of the build already.
+type elsewhere struct{}
+
+// Stage implements api.Stager.
+func (elsewhere) Stage(context.Context, string) error { return nil }
+
+// runtime is what the API asks of instances; nil where nothing can be started.
+func (f *platform) runtime() api.Runtime {
+	if f.fleet.alone() && f.cell == nil {
+		return nil
+	}
+	r := &leader.Runtime{Store: f.ledger}
+	if f.leader != nil {
+		r.Sync = f.leader.Sync
+	} else {
+		r.Sync = newSounding(f.bus).ask
+	}
+	if f.cell != nil {
+		r.Rewire, r.Usage = f.cell.Rewired, f.cell.Usage
+	} else {
+		r.Usage = f.hearUsage()
+	}
+	return r
+}
+
+// guard keeps what tenants make the API connect to from the guests, and from
+// what else listens on this machine.
+func (f *platform) guard() egress.Guard {
+	g := egress.Guard{}
+	if f.cell != nil {
+		g.Deny = []netip.Prefix{f.setup.cell.Guests}
+	}
+	for _, p := range f.fleet.protected(context.Background(), lookup) {
+		g.Deny = append(g.Deny, p.Prefix)
+	}
+	if f.street != nil {
+		g.Gates = f.street.ports()
+	}
+	var err error
+	if g.Self, err = resolver.HostAddresses(); err != nil {
+		f.log.Warn("syslog drains and brokers of tenants may reach this machine", "err", err)
+	}
+	return g
+}
 
 // run does what no request waits for, until ctx ends.
 func (k *plane) run(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() { k.api.Run(ctx) })
-	if k.stager != nil {
-		both.Go(func() {
-			if err := k.stager.Run(ctx); err != nil && ctx.Err() == nil {
-				k.log.Error("the stager ended", "err", err)
-			}
-		})
-	}
+	both.Go(func() { k.copier.run(ctx) })
 	both.Wait()
-}
-
-func (k *plane) close() error {
-	var errs []error
-	for i := len(k.closes) - 1; i >= 0; i-- {
-		errs = append(errs, k.closes[i]())
-	}
-	k.closes = nil
-	return errors.Join(errs...)
 }
 
 // admin makes the first user. The password is on disk before the account is, so
 // a crash between the two leaves no account without a password.
-func (k *plane) admin(ctx context.Context, c *console) error {
-	file := filepath.Join(k.data, client.PasswordFile)
+func (f *platform) admin(ctx context.Context) error {
+	file := filepath.Join(f.data, client.PasswordFile)
 	var password string
-	made, err := k.login.EnsureAdmin(ctx, func() (string, error) {
+	made, err := f.plane.login.EnsureAdmin(ctx, func() (string, error) {
 		password = rand.Text()
 		return password, uaa.WriteSecret(file, []byte(password+"\n"))
 	})
 	if err == nil && made {
-		fmt.Fprintf(c.out, "user: admin\npassword: %s (shown once; kept in %s)\n", password, file)
+		fmt.Fprintf(f.console.out, "user: admin\npassword: %s (shown once; kept in %s)\n", password, file)
 	}
 	return err
 }
+
+// copier keeps on this machine what the ledger names and another API has.
+type copier struct {
+	depot *depot.Depot
+	peers *depot.Peers
+	log   *slog.Logger
+	woken chan struct{}
+}
+
+func newCopier(d *depot.Depot, p *depot.Peers, log *slog.Logger) *copier {
+	return &copier{d, p, log, make(chan struct{}, 1)}
+}
+
+func (c *copier) wake() {
+	select {
+	case c.woken <- struct{}{}:
+	default:
+	}
+}
+
+// How often an API looks for what it lacks without a word from anybody, and how
+// old a droplet is that is removed because nothing names it.
+const (
+	copyEvery  = 30 * time.Second
+	dropletAge = time.Hour
+)
+
+func (c *copier) run(ctx context.Context) {
+	if c.peers == nil {
+		return // whatever the ledger names came in here
+	}
+	tick := time.NewTicker(copyEvery)
+	defer tick.Stop()
+	healthy := true
+	for {
+		err := c.depot.Converge(ctx, c.peers, dropletAge)
+		if err != nil && ctx.Err() == nil && healthy {
+			c.log.Warn("packages or droplets of another API are not here yet", "err", err)
+		}
+		healthy = err == nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.woken:
+		case <-tick.C:
+		}
+	}
+}
+
+// sounding asks the scheduler that leads, wherever it is, to say when it has seen
+// what is in the ledger now. Nobody may answer: then answers are less fresh.
+type sounding struct {
+	bus bus.Bus
+
+	once    sync.Once
+	mu      sync.Mutex // guards waiting
+	waiting map[string]chan struct{}
+}
+
+func newSounding(b bus.Bus) *sounding { return &sounding{bus: b, waiting: map[string]chan struct{}{}} }
+
+func (s *sounding) ask(ctx context.Context) error {
+	s.once.Do(func() { bus.Answers().Subscribe(s.bus, s.heard) })
+	id, done := cf.NewGUID(), make(chan struct{})
+	s.mu.Lock()
+	s.waiting[id] = done
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.waiting, id)
+		s.mu.Unlock()
+	}()
+	if err := bus.Asks().Publish(s.bus, bus.Ask{ID: id}); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *sounding) heard(a bus.Ask) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if done := s.waiting[a.ID]; done != nil {
+		close(done)
+		delete(s.waiting, a.ID)
+	}
+}
+
+// hearUsage gathers what cells elsewhere say of their instances.
+func (f *platform) hearUsage() func() map[string]cf.Usage {
+	u := &usage{cells: map[string]said{}}
+	f.onUsage = u.heard
+	return u.all
+}
+
+type usage struct {
+	mu    sync.Mutex // guards cells
+	cells map[string]said
+}
+
+// said is what a cell said last.
+type said struct {
+	at        time.Time
+	instances map[string]cf.Usage
+}
+
+// usageAge is how long a cell's word counts.
+const usageAge = time.Minute
+
+func (u *usage) heard(m bus.Used) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.cells[m.Cell] = said{time.Now(), m.Instances}
+}
+
+func (u *usage) all() map[string]cf.Usage {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	all := map[string]cf.Usage{}
+	for cell, s := range u.cells {
+		if time.Since(s.at) > usageAge {
+			delete(u.cells, cell)
+			continue
+		}
+		for guid, x := range s.instances {
+			all[guid] = x
+		}
+	}
+	return all
+}
+
+// tellUsage says what this cell's instances use.
+func (f *platform) tellUsage(ctx context.Context) {
+	tick := time.NewTicker(usageEvery)
+	defer tick.Stop()
+	for {
+		bus.Usage().Publish(f.bus, bus.Used{Cell: f.identity.Name, Instances: f.cell.Usage()})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+const usageEvery = 5 * time.Second
+
+// subscribe hears what others say over the bus.
+func (f *platform) subscribe() error {
+	var errs []error
+	hear := func(_ bus.Subscription, err error) { errs = append(errs, err) }
+	hear(bus.Changes().Subscribe(f.bus, f.hint))
+	if f.fleet.alone() {
+		return errors.Join(errs...)
+	}
+	if f.plane != nil {
+		hear(bus.Lines().Subscribe(f.bus, f.plane.logs.Log))
+	}
+	if f.onUsage != nil {
+		hear(bus.Usage().Subscribe(f.bus, f.onUsage))
+	}
+	if f.leader != nil {
+		hear(bus.Asks().Subscribe(f.bus, f.answer))
+	}
+	return errors.Join(errs...)
+}
+
+// answer tells who asked that the scheduler has seen what it was asked about, if
+// it leads here.
+func (f *platform) answer(a bus.Ask) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), askPatience)
+		defer cancel()
+		if f.leader.Sync(ctx) == nil {
+			bus.Answers().Publish(f.bus, a)
+		}
+	}()
+}
+
+// askPatience is how long who asks may wait.
+const askPatience = 3 * time.Second
+
+// handler is a test's door to the API.
+func (f *platform) handler() http.Handler { return f.plane.api.Handler() }

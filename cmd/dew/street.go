@@ -6,8 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -229,7 +227,7 @@ func (t *street) redirector() *http.Server {
 		h = t.acme.Challenges(h)
 	}
 	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
-		ErrorLog: log.New(io.Discard, "", 0)}
+		ErrorLog: silent()}
 }
 
 // serve lets clients in until the router or a listener ends.

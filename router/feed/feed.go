@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -31,6 +32,7 @@ type Feed struct {
 	told    map[router.Key]router.Route // what the router has; nil: nothing yet
 	known   known
 	domains atomic.Pointer[[]string]
+	places  atomic.Pointer[map[string]Place]
 
 	mu      sync.Mutex // guards who waits for the ledger to be told
 	asking  []chan struct{}
@@ -87,6 +89,28 @@ func (f *Feed) Drained(ctx context.Context, instance string) error {
 		return fmt.Errorf("the router does not follow: %w", err)
 	}
 	return f.table.Drained(ctx, instance)
+}
+
+// Place is where an instance is.
+type Place struct {
+	Instance string
+	Addr     netip.AddrPort // in its cell's network
+	Cell     string
+	Via      string // where the cell is reached; "": in this process
+}
+
+// Place finds the instance that an endpoint's address stands for. ok is false for
+// one that is not routed to.
+func (f *Feed) Place(address string) (p Place, ok bool) {
+	host, port, err := net.SplitHostPort(address)
+	places := f.places.Load()
+	if err != nil || places == nil {
+		return p, false
+	}
+	p, ok = (*places)[host]
+	n, err := strconv.ParseUint(port, 10, 16)
+	p.Addr = netip.AddrPortFrom(p.Addr.Addr(), uint16(n))
+	return p, ok && err == nil
 }
 
 // Foreign tells whether a host is below a domain of the platform: without a
@@ -168,7 +192,7 @@ func (f *Feed) read(ctx context.Context) (map[router.Key]router.Route, error) {
 	table := map[router.Key]router.Route{}
 	err := f.store.View(ctx, func(tx cf.Tx) error {
 		clear(table)
-		ready, err := f.known.readReady(tx)
+		ready, err := f.readReady(tx)
 		if err != nil {
 			return err
 		}
@@ -222,30 +246,46 @@ func (f *Feed) readDomains(tx cf.Tx) (map[string]*cf.Domain, error) {
 	return byGUID, err
 }
 
-// instance is one that takes requests.
+// instance is one that takes requests. Its name is its address, with its cell's
+// name where that is elsewhere: two cells may give out the same addresses.
 type instance struct {
 	*cf.Placement
-	address string
+	name string
 }
 
 // readReady reads them by app, in a stable order.
-func (k *known) readReady(tx cf.Tx) (map[string][]instance, error) {
-	reports, err := k.reports.List(tx, cf.Query{Where: []cf.Cond{cf.Is("state", cf.InstanceRunning)}})
+func (f *Feed) readReady(tx cf.Tx) (map[string][]instance, error) {
+	running, err := f.known.reports.List(tx, cf.Query{Where: []cf.Cond{cf.Is("state", cf.InstanceRunning)}})
 	if err != nil {
 		return nil, err
 	}
-	address := map[string]string{}
-	for _, r := range reports {
+	reports := map[string]*cf.Report{}
+	for _, r := range running {
 		if r.Routable && r.Address != "" {
-			address[r.GUID] = r.Address
+			reports[r.GUID] = r
 		}
 	}
-	list, err := k.placements.List(tx, cf.Query{})
+	list, err := f.known.placements.List(tx, cf.Query{})
 	ready := map[string][]instance{}
+	places := map[string]Place{}
 	for _, p := range list {
-		if a := address[p.GUID]; a != "" && !p.Stopping && p.TaskGUID == "" {
-			ready[p.AppGUID] = append(ready[p.AppGUID], instance{p, a})
+		r := reports[p.GUID]
+		if r == nil || p.Stopping || p.TaskGUID != "" {
+			continue
 		}
+		addr, err := netip.ParseAddr(r.Address)
+		if err != nil {
+			continue
+		}
+		name := r.Address
+		if r.Host != "" {
+			name += "." + r.CellID
+		}
+		ready[p.AppGUID] = append(ready[p.AppGUID], instance{p, name})
+		places[name] = Place{Instance: p.GUID, Addr: netip.AddrPortFrom(addr, 0), Cell: r.CellID, Via: r.Host}
+	}
+	if err == nil {
+		f.places.Store(&places)
 	}
 	for _, l := range ready {
 		slices.SortFunc(l, func(a, b instance) int { return cmp.Or(cmp.Compare(a.Index, b.Index), strings.Compare(a.GUID, b.GUID)) })
@@ -274,7 +314,7 @@ func row(r *cf.Route, d *cf.Domain, to []*cf.Destination, ready map[string][]ins
 				continue
 			}
 			e := router.Endpoint{Instance: i.GUID, Index: i.Index, App: i.AppGUID, Process: i.ProcessGUID, Protocol: protocol,
-				Address: net.JoinHostPort(i.address, strconv.Itoa(port))}
+				Address: net.JoinHostPort(i.name, strconv.Itoa(port))}
 			if !slices.Contains(n.Endpoints, e) {
 				n.Endpoints = append(n.Endpoints, e)
 			}
