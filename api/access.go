@@ -168,6 +168,30 @@ func inVisibleSpaces(c *call, q *cf.Query) error {
 	return err
 }
 
+// audits tells that the caller is an auditor of the organization: of what is in
+// its spaces those see the routes, and nothing else.
+func (c *call) audits(org string) bool { return c.orgs[org][cf.OrgAuditor] }
+
+// inAuditedSpaces is the visibility of routes.
+func inAuditedSpaces(c *call, q *cf.Query) error {
+	if c.auditor() {
+		return nil
+	}
+	guids, err := c.seenSpaces()
+	if err != nil {
+		return err
+	}
+	var audited []string
+	for org := range c.orgs {
+		if c.audits(org) {
+			audited = append(audited, org)
+		}
+	}
+	more, err := guidsOf[cf.Space](c, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", audited...)}})
+	q.Where = append(q.Where, cf.Is("space_guid", append(guids, more...)...))
+	return err
+}
+
 // seenSpaces are the guids of the spaces that the caller may look into.
 func (c *call) seenSpaces() ([]string, error) {
 	var q cf.Query

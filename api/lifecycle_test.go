@@ -68,6 +68,10 @@ func TestPushScaleStop(t *testing.T) {
 	}
 	f.want(f.do(200, token, "GET", "/v3/apps/"+app+"/droplets/current", ""), "guid", droplet)
 	f.do(202, token, "POST", "/v3/apps/"+app+"/processes/web/actions/scale", `{"instances":3}`)
+	f.do(202, token, "POST", "/v3/apps/"+app+"/processes/web/actions/scale", `{"memory_in_mb":"512"}`)
+	f.want(f.do(200, token, "GET", "/v3/apps/"+app+"/processes/web", ""), "memory_in_mb", 512.0)
+	f.do(422, token, "POST", "/v3/apps/"+app+"/processes/web/actions/scale", `{"memory_in_mb":"many"}`)
+	f.do(202, token, "POST", "/v3/apps/"+app+"/processes/web/actions/scale", `{"memory_in_mb":1024}`)
 	stats := f.do(200, token, "GET", "/v3/apps/"+app+"/processes/web/stats", "")
 	f.want(stats, "resources.2.state", "RUNNING")
 	f.want(stats, "resources.0.mem_quota", float64(1<<30))

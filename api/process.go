@@ -1,6 +1,9 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -305,6 +308,27 @@ type scaleBody struct {
 	DiskMB    *int   `json:"disk_in_mb"`
 	LogRate   *int64 `json:"log_rate_limit_in_bytes_per_second"`
 }
+
+// UnmarshalJSON takes whole numbers in quotes too, as CAPI does.
+func (b *scaleBody) UnmarshalJSON(text []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return err
+	}
+	for name, value := range fields {
+		if digits := bytes.Trim(value, `"`); len(digits)+2 == len(value) && wholeNumber.Match(digits) {
+			fields[name] = digits
+		}
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	type plain scaleBody
+	return json.Unmarshal(text, (*plain)(b))
+}
+
+var wholeNumber = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,17})$`)
 
 const (
 	maxInstances = 1000

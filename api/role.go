@@ -226,11 +226,7 @@ func (c *call) named(o one) (*cf.User, error) {
 		return nil, unprocessable("Relationships User can't be blank")
 	}
 	if o.Data.GUID != "" {
-		u, err := cf.Get[cf.User](c.tx, o.Data.GUID)
-		if err != nil {
-			return nil, unprocessable("Invalid user. Ensure that the user exists and you have access to it.")
-		}
-		return u, nil
+		return c.userOrClient(o.Data.GUID)
 	}
 	if err := c.enabled("set_roles_by_username"); err != nil {
 		return nil, err
@@ -251,6 +247,23 @@ func (c *call) named(o one) (*cf.User, error) {
 		return nil, err
 	}
 	u = &cf.User{Meta: cf.Meta{GUID: a.GUID}, Username: a.Username, Origin: a.Origin}
+	return u, c.tx.Insert(u)
+}
+
+// userOrClient finds a user. A client of the UAA becomes one when it first gets a
+// role: it has a guid, which is its name, and no other name.
+func (c *call) userOrClient(guid string) (*cf.User, error) {
+	u, err := cf.First[cf.User](c.tx, cf.Is("guid", guid))
+	if err != nil || u != nil {
+		return u, err
+	}
+	if _, err := cf.Get[cf.Client](c.tx, guid); err != nil {
+		if cf.KindOf(err) == cf.NotFound {
+			err = unprocessable("Invalid user. Ensure that the user exists and you have access to it.")
+		}
+		return nil, err
+	}
+	u = &cf.User{Meta: cf.Meta{GUID: guid}}
 	return u, c.tx.Insert(u)
 }
 

@@ -292,7 +292,7 @@ var routeList = listing[*cf.Route]{
 			q.Where = append(q.Where, cf.Is("guid", guids...))
 			return err
 		}},
-	visible: inVisibleSpaces, show: showRoute,
+	visible: inAuditedSpaces, show: showRoute,
 	includes: routeIncludes(),
 }
 
@@ -381,7 +381,17 @@ func (c *call) route(what right) (*cf.Route, *cf.Space, error) {
 	if err != nil {
 		return nil, nil, hide(err, "Route")
 	}
-	s, err := c.space(r.SpaceGUID, what, "Route")
+	s, err := cf.Get[cf.Space](c.tx, r.SpaceGUID)
+	if err != nil {
+		return nil, nil, hide(err, "Route")
+	}
+	switch sees := c.audits(s.OrgGUID); {
+	case sees && what == look:
+		return r, s, nil
+	case sees && !c.may(s, look):
+		return nil, nil, forbidden()
+	}
+	s, err = c.space(r.SpaceGUID, what, "Route")
 	return r, s, err
 }
 
