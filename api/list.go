@@ -24,6 +24,17 @@ func by(key string) filter {
 	}
 }
 
+// byLower is by for keys whose values are kept in lower case, as those of DNS are.
+func byLower(key string) filter {
+	return func(c *call, q *cf.Query, values []string) error {
+		lower := make([]string, len(values))
+		for i, v := range values {
+			lower[i] = strings.ToLower(v)
+		}
+		return by(key)(c, q, lower)
+	}
+}
+
 // byNumber is by for numeric keys.
 func byNumber(key string) filter {
 	return func(_ *call, q *cf.Query, values []string) error {

@@ -10,7 +10,7 @@ import (
 )
 
 var domainList = listing[*cf.Domain]{
-	filters: filters{"names": by("name"), "organization_guids": by("organization_guid")}, order: []string{"name"}, visible: visibleDomains, show: showDomain,
+	filters: filters{"names": byLower("name"), "organization_guids": by("organization_guid")}, order: []string{"name"}, visible: visibleDomains, show: showDomain,
 }
 
 // visibleDomains: shared ones, and those owned by or shared with an
@@ -285,7 +285,7 @@ func (c *call) reserved() (any, error) {
 }
 
 var routeList = listing[*cf.Route]{
-	filters: filters{"space_guids": by("space_guid"), "domain_guids": by("domain_guid"), "hosts": by("host"), "paths": by("path"),
+	filters: filters{"space_guids": by("space_guid"), "domain_guids": by("domain_guid"), "hosts": byLower("host"), "paths": by("path"),
 		"organization_guids": byOrg,
 		"app_guids": func(c *call, q *cf.Query, values []string) error {
 			guids, err := c.mapped(values...)

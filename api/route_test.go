@@ -13,6 +13,8 @@ func TestDestinationProtocol(t *testing.T) {
 	path := "/v3/routes/" + route + "/destinations/" + at(one, "destinations.0.guid").(string)
 	f.want(f.do(200, token, "PATCH", path, `{"protocol":"http2"}`), "protocol", "http2")
 	f.do(422, token, "PATCH", path, `{"protocol":"gopher"}`)
+	f.want(f.do(200, token, "GET", "/v3/routes?hosts=H&domain_guids="+domain, ""), "resources.0.guid", route)
+	f.want(f.do(200, token, "GET", "/v3/domains?names=APPS.Test", ""), "resources.0.guid", domain)
 	f.do(422, token, "PATCH", "/v3/routes/"+route+"/destinations/none", `{"protocol":"http1"}`)
 	f.want(f.do(200, token, "GET", "/v3/routes/"+route+"/destinations", ""), "destinations.0.protocol", "http2")
 	f.want(f.do(200, token, "GET", "/v3/domains/"+domain+"/route_reservations?host=h&page=1&per_page=50", ""), "matching_route", true)

@@ -71,7 +71,7 @@ func TestEnvelope(t *testing.T) {
 	if err := WriteEnvelopes(w, c.Read(app, Query{To: math.MaxInt64, Limit: 9, Logs: true}), map[string]string{"app_name": "x"}); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"envelopes":{"batch":[{"timestamp":"100000000000","source_id":"` + app + `","instance_id":"0","deprecated_tags":{},"tags":{"app_name":"x","process_type":"web","source_type":"APP/PROC/WEB"},"log":{"payload":"aGn/","type":"OUT"}}]}}` + "\n"
+	want := `{"envelopes":{"batch":[{"timestamp":"100000000000","source_id":"` + app + `","instance_id":"0","deprecated_tags":{},"tags":{"app_name":"x","origin":"rep","process_type":"web","source_type":"APP/PROC/WEB"},"log":{"payload":"aGn/","type":"OUT"}}]}}` + "\n"
 	if w.Body.String() != want {
 		t.Errorf("got  %s\nwant %s", w.Body, want)
 	}

@@ -51,7 +51,7 @@ func ParseQuery(v url.Values) (Query, error) {
 			}
 		case "descending":
 			q.NewestFirst, err = strconv.ParseBool(value)
-		case "envelope_types":
+		case "envelope_types", "envelope_type": // its older name
 			err = q.types(values)
 		default:
 			err = fmt.Errorf("is unknown")
@@ -63,7 +63,7 @@ func ParseQuery(v url.Values) (Query, error) {
 	if q.Limit == 0 {
 		q.Limit = defaultLimit
 	}
-	if !v.Has("envelope_types") {
+	if !v.Has("envelope_types") && !v.Has("envelope_type") {
 		q.Logs, q.Gauges = true, true
 	}
 	return q, nil
@@ -142,10 +142,21 @@ func (c *Cache) Read(app string, q Query) []Envelope {
 		if l.err {
 			kind = "ERR"
 		}
-		out = append(out, Envelope{Timestamp: strconv.FormatInt(l.at, 10), SourceID: app, InstanceID: l.instance, Tags: map[string]string{"source_type": l.source},
+		out = append(out, Envelope{Timestamp: strconv.FormatInt(l.at, 10), SourceID: app, InstanceID: l.instance, Tags: map[string]string{"source_type": l.source, "origin": origin(l.source)},
 			Log: &logBody{l.text, kind}})
 	}
 	return out
+}
+
+// origin names the part of Cloud Foundry that writes lines of a source.
+func origin(source string) string {
+	switch kind, _, _ := strings.Cut(source, "/"); kind {
+	case "RTR":
+		return "gorouter"
+	case "API", "STG":
+		return "cloud_controller"
+	}
+	return "rep"
 }
 
 // WriteEnvelopes answers a read: every envelope gets the tags that all have.

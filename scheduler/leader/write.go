@@ -143,10 +143,14 @@ func launch(tx cf.Tx, p *cf.Placement) error {
 // crashed writes the event that `cf events` shows.
 func (t *term) crashed(tx cf.Tx, c scheduler.Crashed) ([]cf.LogLine, error) {
 	i := &c.Instance
-	p, err := t.event(tx, "audit.app.process.crash", i.Process, map[string]any{"instance": i.GUID, "index": i.Index, "cell_id": i.Cell,
+	data := map[string]any{"instance": i.GUID, "index": i.Index, "cell_id": i.Cell,
 		"exit_description": c.Exit.Description, "exit_status": c.Exit.Status, "reason": "CRASHED", "crash_count": c.Count,
-		"crash_timestamp": i.Since.UnixNano(), "version": i.Version})
+		"crash_timestamp": i.Since.UnixNano(), "version": i.Version}
+	p, err := t.event(tx, "audit.app.process.crash", i.Process, data)
 	if err != nil || p == nil {
+		return nil, err
+	}
+	if _, err := t.event(tx, "app.crash", i.Process, data); err != nil { // its older name, which tools look for
 		return nil, err
 	}
 	return []cf.LogLine{{AppGUID: p.AppGUID, Time: time.Now(), Source: "API", Instance: "0",
