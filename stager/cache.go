@@ -95,13 +95,16 @@ func (w *work) warm() (string, error) {
 		return "", err
 	}
 	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return "", fmt.Errorf("lock the compiled standard library: %w", err)
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		w.step("wait until the standard library is compiled, which is done once on this machine and may take minutes")
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+			return "", fmt.Errorf("lock the compiled standard library: %w", err)
+		}
 	}
 	if _, err := os.Stat(complete); err == nil {
 		return build, nil
 	}
-	w.step("compile the standard library, once on this machine")
+	w.step("compile the standard library, once on this machine: it may take minutes")
 	s := *w
 	s.Request = &Request{Module: "std"} // it needs no source
 	s.shared, s.build, s.modules = build, "", ""

@@ -30,7 +30,7 @@ func (s *Stager) Export(w io.Writer, sum string) error {
 
 // sweepAge is how long a droplet that the ledger does not name is kept: longer
 // than it takes to write it there, and than instances are started from it.
-const sweepAge = time.Hour
+const sweepAge = 15 * time.Minute
 
 // sweep removes droplets that no record of the ledger names, and caches of
 // spaces that are gone or too large.
@@ -60,7 +60,8 @@ func (s *Stager) sweep(ctx context.Context) error {
 	return errors.Join(err, s.c.Builder.Trim(downloadBytes))
 }
 
-// Named are the digests of the droplets that the ledger names.
+// Named are the digests of the droplets that the ledger names: as such, as what
+// instances are started from, or as what a placement or a task was to start.
 func Named(tx cf.Tx) (map[string]bool, error) {
 	named := map[string]bool{}
 	droplets, err := cf.List[cf.Droplet](tx, cf.Query{})
@@ -71,10 +72,26 @@ func Named(tx cf.Tx) (map[string]bool, error) {
 		named[d.Checksum] = true
 	}
 	processes, err := cf.List[cf.Process](tx, cf.Query{})
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range processes { // crashed instances are replaced from these
 		if p.Launch != nil {
 			named[p.Launch.DropletSHA256] = true
 		}
+	}
+	placements, err := cf.List[cf.Placement](tx, cf.Query{})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range placements {
+		if p.Launch != nil {
+			named[p.Launch.DropletSHA256] = true
+		}
+	}
+	tasks, err := cf.List[cf.Task](tx, cf.Query{Where: []cf.Cond{cf.Is("state", cf.TaskPending, cf.TaskRunning)}})
+	for _, k := range tasks {
+		named[k.Launch.DropletSHA256] = true
 	}
 	return named, err
 }

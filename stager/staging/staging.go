@@ -91,7 +91,7 @@ func (s *Stager) Stage(context.Context, string) error {
 // needed any more is removed.
 const (
 	lookAgain = 15 * time.Second
-	sweepTime = time.Hour
+	sweepTime = 10 * time.Minute
 )
 
 // Run builds until ctx ends. Builds that are under way then stay STAGING, and

@@ -433,6 +433,13 @@ func TestDropletsComeAndGo(t *testing.T) {
 	check(t, err)
 	old := time.Now().Add(-2 * sweepAge)
 	check(t, os.Chtimes(filepath.Join(other.droplets, "droplets", sum), old, old))
+	p := &cf.Placement{AppGUID: "gone", Type: "web", CellID: "c", Launch: &cf.Launch{DropletSHA256: sum}}
+	other.update(func(tx cf.Tx) error { return tx.Insert(p) })
+	check(t, other.sweep(t.Context())) // a cell may be about to start it
+	_, err = other.c.Droplets.Open(sum)
+	check(t, err)
+	other.update(func(tx cf.Tx) error { return tx.Delete(p) })
+	check(t, os.Chtimes(filepath.Join(other.droplets, "droplets", sum), old, old))
 	check(t, other.sweep(t.Context()))
 	if _, err := other.c.Droplets.Open(sum); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
