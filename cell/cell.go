@@ -292,6 +292,9 @@ func (c *Cell) keeper(ctx context.Context, lost *keeper.Client) (*keeper.Client,
 // loadReports reads what this cell has said before.
 func (c *Cell) loadReports(ctx context.Context) error {
 	return c.cfg.Store.View(ctx, func(tx cf.Tx) error {
+		if err := c.alone(tx); err != nil {
+			return err
+		}
 		list, err := cf.List[cf.Report](tx, cf.Query{Where: []cf.Cond{cf.Is("cell_id", c.cfg.ID)}})
 		for _, r := range list {
 			c.rows[r.GUID] = r

@@ -3,6 +3,7 @@ package cell
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -164,9 +165,29 @@ func (c *Cell) register(tx cf.Tx) error {
 		row = &cf.Cell{Meta: cf.Meta{GUID: c.cfg.ID}}
 	}
 	row.Zone, row.MemoryMB, row.DiskMB, row.Tenders = c.cfg.Zone, c.cfg.MemoryMB, c.cfg.DiskMB, c.cfg.Tenders
+	if err := c.alone(tx); err != nil {
+		return err
+	}
+	row.Guests = c.cfg.Guests.String()
 	row.Beat++
 	if missing {
 		return tx.Insert(row)
 	}
 	return tx.Save(row)
+}
+
+// alone refuses a network of guests that another cell has too: who may talk to
+// whom is told by addresses, and one's guests would be taken for the other's.
+func (c *Cell) alone(tx cf.Tx) error {
+	if c.cfg.Host == "" {
+		return nil // there is no other cell
+	}
+	list, err := cf.List[cf.Cell](tx, cf.Query{})
+	for _, other := range list {
+		p, bad := netip.ParsePrefix(other.Guests)
+		if other.GUID != c.cfg.ID && bad == nil && p.Overlaps(c.cfg.Guests) {
+			return cf.Errorf("join the foundation", cf.Conflict, "cell %s has the network %s for its guests, which overlaps %s: give this cell another one (--guests)", other.GUID, p, c.cfg.Guests)
+		}
+	}
+	return err
 }

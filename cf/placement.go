@@ -11,8 +11,10 @@ type Cell struct {
 	DiskMB   int    `json:"disk_in_mb"`
 	// Tenders are the kinds of tender that it has, the one it prefers first.
 	Tenders []string `json:"tenders,omitempty"`
-	Beat    int64    `json:"beat"` // rises while the cell lives; no clock is compared
-	Leaving bool     `json:"leaving,omitempty"`
+	// Guests is the network in which its instances have their addresses.
+	Guests  string `json:"guests,omitempty"`
+	Beat    int64  `json:"beat"` // rises while the cell lives; no clock is compared
+	Leaving bool   `json:"leaving,omitempty"`
 }
 
 func (*Cell) Noun() Noun   { return "cells" }
