@@ -177,7 +177,7 @@ func (w *way) arrived(t *street) bool {
 		return t.out.has(w.token)
 	}
 	return t.host.has(w.token) || t.delivered(func(b []byte) bool {
-		return openDoor(nil, b) && len(b) >= 36 && uint16(b[34])<<8|uint16(b[35]) == w.port
+		return openDoor(nil, b) && bytes.Equal(b[26:30], t.gateway.AsSlice()) && uint16(b[34])<<8|uint16(b[35]) == w.port
 	}) > 0
 }
 

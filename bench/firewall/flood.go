@@ -23,7 +23,7 @@ import (
 type flood struct {
 	Rounds  int     `default:"40"`
 	Seconds float64 `default:"0.2" help:"of each measurement"`
-	CPUs    float64 `default:"0.25" help:"that each flooder may use; 0: all there are"`
+	CPUs    float64 `name:"cpus" default:"0.25" help:"that each flooder may use; 0: all there are"`
 	Shares  bool    `help:"give the neighbour nearly all of a CPU that a flooder wants too, so that what is left to measure is the network"`
 	Wall    bool    `default:"true" negatable:"" help:"have a firewall at all"`
 }
