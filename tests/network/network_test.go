@@ -110,15 +110,19 @@ func upload(t *testing.T, g *guest) {
 }
 
 // loops: after a pause in which the runtime's watching thread has gone to sleep,
-// loops take all the guest's processors, and others are still answered.
+// loops take all the guest's processors, and others are still answered. Where
+// nothing wakes that thread it looks when the next timer is due, after 13 s.
 func loops(t *testing.T, g *guest) {
 	<-time.After(300 * time.Millisecond)
-	for range 3 { // one more than there are processors
-		resp, err := g.client.Get(url("/spin"))
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+	defer cancel()
+	for _, path := range []string{"/spin", "/spin", "/spin", "/still"} { // one more than there are processors
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url(path), nil)
+		check(t, err)
+		resp, err := g.client.Do(r)
 		check(t, err)
 		defer resp.Body.Close()
 	}
-	g.get(t, "/still")
 }
 
 // file goes from the image to the card by sendfile(2).
