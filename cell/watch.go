@@ -32,7 +32,9 @@ type watch struct {
 
 func newWatch(i *instance) *watch {
 	l := i.label.Placement.Launch
-	w := &watch{i: i, to: netip.AddrPortFrom(i.label.Addr, cf.AppPort), begun: i.label.Started}
+	// Its time counts from here, by the clock that cannot be set: what an earlier
+	// cell has written of its start need not be of the clock of now.
+	w := &watch{i: i, to: netip.AddrPortFrom(i.label.Addr, cf.AppPort), begun: time.Now()}
 	if l != nil {
 		w.health, w.readiness = newCheck(l.Health), newCheck(l.Readiness)
 	}

@@ -22,6 +22,13 @@ const (
 
 func rejected() error { return refuse(http.StatusUnauthorized, "unauthorized", "Bad credentials") }
 
+// lockedOut tells whether an account is locked. A lock that would last longer than
+// any does is of a clock that was set back since, and ends.
+func (s *Server) lockedOut(a *cf.Account) bool {
+	left := a.LockedUntil.Sub(s.now())
+	return left > 0 && left <= lockFor
+}
+
 func locked() error {
 	return refuse(http.StatusUnauthorized, "unauthorized", "Your account has been locked because of too many failed attempts to login.")
 }
@@ -105,7 +112,7 @@ func (s *Server) login(r *http.Request, name, password string) (*cf.Account, err
 		s.hashes.Match(password, s.nobody)
 		return nil, rejected()
 	}
-	if a.LockedUntil.After(s.now()) {
+	if s.lockedOut(a) {
 		return nil, locked()
 	}
 	match := s.hashes.Match(password, a.Hash)
@@ -122,7 +129,7 @@ func (s *Server) count(r *http.Request, seen *cf.Account, match bool) error {
 		if err != nil {
 			return err
 		}
-		if late = a.LockedUntil.After(s.now()); late {
+		if late = s.lockedOut(a); late {
 			return nil // guesses sent at once do not get more tries
 		}
 		a.Failures++

@@ -125,6 +125,33 @@ func TestLockOut(t *testing.T) {
 	}
 }
 
+// TestClockSteps: a wall clock that is set, forward or back, ends what it must
+// and no more: people log in, and sessions go on by their refresh token.
+func TestClockSteps(t *testing.T) {
+	for _, step := range []time.Duration{24 * time.Hour, -24 * time.Hour, -20 * 365 * 24 * time.Hour} {
+		b := newBench(t)
+		_, before := b.login("admin", "right")
+		for range maxFailures {
+			b.login("admin", "wrong")
+		}
+		b.clock = b.clock.Add(step)
+		if code, body := b.login("admin", "right"); code != 200 {
+			t.Errorf("%v: a lock outlives its time: %d %v", step, code, body)
+		}
+		_, err := b.Check(context.Background(), before["access_token"].(string))
+		if step < 0 && err != nil || step > 0 && !errors.Is(err, ErrToken) {
+			t.Errorf("%v: the token from before: %v", step, err)
+		}
+		code, body := b.do("POST", "/oauth/token", "", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {before["refresh_token"].(string)}}.Encode())
+		if code != 200 {
+			t.Fatalf("%v: the session ended: %d %v", step, code, body)
+		}
+		if _, err := b.Check(context.Background(), body["access_token"].(string)); err != nil {
+			t.Errorf("%v: a fresh token: %v", step, err)
+		}
+	}
+}
+
 func TestRateLimit(t *testing.T) {
 	b := newBench(t)
 	for range loginsAtOnce {

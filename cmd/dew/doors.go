@@ -168,6 +168,9 @@ func (h *house) RoundTrip(r *http.Request) (*http.Response, error) {
 	var last error
 	for _, u := range h.order() {
 		q := r.Clone(r.Context())
+		if r.Body != nil && r.Body != http.NoBody {
+			q.Body = io.NopCloser(r.Body) // a try that sends nothing leaves it to the next; the server closes it
+		}
 		q.URL.Host = u.Host
 		a, err := h.transport.RoundTrip(q)
 		if err == nil {

@@ -37,3 +37,14 @@ func run(t *testing.T, name string, args ...string) {
 		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 }
+
+// TestKinds: a server that is not there comes back, a database that is missing
+// does not.
+func TestKinds(t *testing.T) {
+	if _, err := Open(context.Background(), "postgres://127.0.0.1:1/dew"); cf.KindOf(err) != cf.Unavailable {
+		t.Errorf("nobody listens: %v", err)
+	}
+	if _, err := Open(context.Background(), pgtest.Server(t)+" dbname=missing"); err == nil || cf.KindOf(err) == cf.Unavailable {
+		t.Errorf("no such database: %v", err)
+	}
+}
