@@ -91,7 +91,12 @@ func (i *instance) timeline() []cf.Step {
 	}
 	all := slices.Clone(i.steps)
 	if i.guest != nil {
-		for _, m := range i.guest.Link().Marks() {
+		marks := i.guest.Link().Marks()
+		started := slices.IndexFunc(all, func(s cf.Step) bool { return s.Name == "tender" })
+		if started >= 0 && len(marks) > 0 { // a guest can be quicker than the keeper's word that it started
+			all[started].After = min(all[started].After, i.since(marks[0].Seen))
+		}
+		for _, m := range marks {
 			all = append(all, cf.Step{Name: m.Name, After: i.since(m.Seen)})
 		}
 		for _, p := range i.guest.Link().Ports() {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
 
 	"github.com/dewpaas/dew/breach"
 	"github.com/dewpaas/dew/stager/sandbox"
@@ -72,6 +73,10 @@ func main() {
 	if breach.Leads() {
 		os.Exit(breach.Lead())
 	}
+	// What the caller had open is not for what dew starts: QEMU and builds should
+	// not get it, and a keeper would hold a lock for as long as its guests run. Go
+	// opens its own close-on-exec; a kernel before 5.11 does not know the call.
+	unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	c := (&console{in: os.Stdin, out: os.Stdout, err: os.Stderr}).attach()
 	code := run(ctx, c, os.Args[1:])

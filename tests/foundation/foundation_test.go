@@ -133,6 +133,12 @@ func (s *site) spawn() {
 	s.up = exec.Command(s.dew, append([]string{"up", "--data", s.data, "--listen", s.listen, "--memory", "8G"}, s.flags...)...)
 	s.up.Stdout, s.up.Stderr = s, s
 	s.up.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	foreign, err := os.Create(s.foreign())
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer foreign.Close()
+	s.up.ExtraFiles = []*os.File{foreign}
 	if err := s.up.Start(); err != nil {
 		s.Fatal(err)
 	}
@@ -186,6 +192,26 @@ func (s *site) end() {
 func (s *site) keepers() []string {
 	out, _ := exec.Command("pgrep", "-f", "keep "+filepath.Join(s.data, "cell")+"$").Output()
 	return strings.Fields(string(out))
+}
+
+// foreign is a file that dew up was started with, as with the lock or the pipe
+// of a script.
+func (s *site) foreign() string { return filepath.Join(s.home, "foreign") }
+
+// checkDescriptors: what outlives dew up holds nothing of its caller's.
+func (s *site) checkDescriptors() {
+	s.Helper()
+	for _, pid := range s.keepers() {
+		fds, err := filepath.Glob("/proc/" + pid + "/fd/*")
+		if err != nil || len(fds) == 0 {
+			s.Error("keeper without descriptors", err)
+		}
+		for _, fd := range fds {
+			if to, _ := os.Readlink(fd); to == s.foreign() {
+				s.Errorf("the keeper holds %s, which is of whoever started dew up", to)
+			}
+		}
+	}
 }
 
 func (s *site) until(what string, ok func() bool) {
@@ -372,6 +398,7 @@ func TestKillStorm(t *testing.T) {
 	s := newSite(t, "")
 	s.must("push", "app", "-m", "64M", "-i", "2")
 	s.must("push", "other", "-m", "64M", "-i", "1")
+	s.checkDescriptors()
 	stays := s.instances("app", 2)
 	r := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	acknowledged := 1 // instances of other
