@@ -102,12 +102,17 @@ func (b *breachCmd) list(c *console, attacks []breach.Attack) error {
 	return nil
 }
 
-func (b *breachCmd) suite(ctx context.Context, c *console, attacks []breach.Attack) error {
+// openSuite makes ready to attack; what it builds is kept in the user's cache.
+func openSuite(ctx context.Context) (*breach.Suite, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	u, err := breach.Open(ctx, cache)
+	return breach.Open(ctx, cache)
+}
+
+func (b *breachCmd) suite(ctx context.Context, c *console, attacks []breach.Attack) error {
+	u, err := openSuite(ctx)
 	if err != nil {
 		return err
 	}

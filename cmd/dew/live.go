@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 
 	"github.com/dewpaas/dew/breach"
 	landlord "github.com/dewpaas/dew/cell"
@@ -24,11 +23,7 @@ func (b *breachCmd) live(ctx context.Context, c *console, attacks []breach.Attac
 	if err != nil {
 		return err
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return err
-	}
-	u, err := breach.Open(ctx, cache)
+	u, err := openSuite(ctx)
 	if err != nil {
 		return err
 	}

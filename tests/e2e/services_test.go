@@ -89,10 +89,7 @@ func itoa(port uint16) string {
 func lookAround(t *testing.T, uri, foreign string) {
 	t.Helper()
 	ctx := context.Background()
-	c, err := pgx.Connect(ctx, uri)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := connect(t, uri)
 	defer c.Close(ctx)
 	var n int
 	if err := c.QueryRow(ctx, "SELECT COUNT(*) FROM entries").Scan(&n); err != nil || n != 2 {
@@ -107,13 +104,19 @@ func lookAround(t *testing.T, uri, foreign string) {
 	}
 }
 
-func nothingLeft(t *testing.T, admin string) {
+func connect(t *testing.T, uri string) *pgx.Conn {
 	t.Helper()
-	ctx := context.Background()
-	c, err := pgx.Connect(ctx, admin)
+	c, err := pgx.Connect(context.Background(), uri)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+func nothingLeft(t *testing.T, admin string) {
+	t.Helper()
+	ctx := context.Background()
+	c := connect(t, admin)
 	defer c.Close(ctx)
 	var databases, roles int
 	if err := c.QueryRow(ctx, `SELECT (SELECT COUNT(*) FROM pg_database WHERE datname LIKE 'db\_%'), (SELECT COUNT(*) FROM pg_roles WHERE rolname LIKE 'user\_%' OR rolname LIKE 'owner\_%')`).Scan(&databases, &roles); err != nil || databases+roles != 0 {

@@ -497,10 +497,7 @@ func (w *town) unbindGroup(name, space string) {
 func backendOf(t *testing.T, admin string) (pid string) {
 	t.Helper()
 	ctx := context.Background()
-	c, err := pgx.Connect(ctx, admin)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := connect(t, admin)
 	defer c.Close(ctx)
 	if err := c.QueryRow(ctx, `SELECT string_agg(pid || ' ' || client_addr || ' ' || client_port, ',' ORDER BY pid) FROM pg_stat_activity WHERE usename LIKE 'user\_%'`).Scan(&pid); err != nil {
 		t.Fatalf("look for the guestbook's connection: %v", err)

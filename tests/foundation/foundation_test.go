@@ -216,16 +216,24 @@ func (s *site) checkDescriptors() {
 
 func (s *site) until(what string, ok func() bool) {
 	s.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
+	if !becomes(10*time.Millisecond, ok) {
+		s.Fatalf("%s: not in %v. dew up said:\n%s", what, patience, s.log())
+	}
+}
+
+// becomes looks every so often whether it is ok by now, as long as patience lasts.
+func becomes(every time.Duration, ok func() bool) bool {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	deadline := time.After(patience)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			s.Fatalf("%s: not in %v. dew up said:\n%s", what, patience, s.log())
+			return false
 		}
 	}
+	return true
 }
 
 // run runs a verb of dew as a user would.
@@ -250,7 +258,12 @@ func (s *site) must(args ...string) string {
 
 // get asks an app at its route.
 func (s *site) get(ctx context.Context, app, path string) (string, error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.listen+path, nil)
+	return ask(ctx, "http://"+s.listen+path, app)
+}
+
+// ask asks an app by a router; other answers than 200 are errors.
+func ask(ctx context.Context, url, app string) (string, error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
 	}

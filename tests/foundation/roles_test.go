@@ -219,15 +219,8 @@ func (f *fleet) again(name string) {
 
 func (f *fleet) until(what string, ok func() bool) {
 	f.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			f.Fatalf("not in %v: %s", patience, what)
-		}
+	if !becomes(20*time.Millisecond, ok) {
+		f.Fatalf("not in %v: %s", patience, what)
 	}
 }
 
@@ -440,21 +433,7 @@ func (f *fleet) running(app string) int {
 
 // get asks an app by one router.
 func (f *fleet) get(router int, app string) (string, error) {
-	q, err := http.NewRequest(http.MethodGet, f.routers[router], nil)
-	if err != nil {
-		return "", err
-	}
-	q.Host = app + ".apps.localhost"
-	a, err := http.DefaultClient.Do(q)
-	if err != nil {
-		return "", err
-	}
-	defer a.Body.Close()
-	b, err := io.ReadAll(a.Body)
-	if err == nil && a.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%d %s", a.StatusCode, b)
-	}
-	return string(b), err
+	return ask(context.Background(), f.routers[router], app)
 }
 
 // load sends requests as a load balancer would: to the other router when one does
