@@ -34,7 +34,9 @@ type guest struct {
 	backlog  [2][]byte
 }
 
-// newGuest starts a guest from the files of a start request.
+// newGuest starts a guest from the files of a start request. Its outputs wait in
+// their pipes for the cell that asked: what was read for it here would be lost
+// with a cell that is killed before it has written that down.
 func newGuest(ctx context.Context, t tender.Tender, name string, files []*os.File) (*guest, error) {
 	sp, ts, err := specOf(name, files)
 	if err != nil {
@@ -58,7 +60,6 @@ func newGuest(ctx context.Context, t tender.Tender, name string, files []*os.Fil
 		g.exit, _ = g.instance.Wait(context.Background()) // it has no other error than that of its context
 		close(g.over)
 	}()
-	g.drain()
 	return g, nil
 }
 
