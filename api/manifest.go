@@ -43,9 +43,9 @@ type manifestProcess struct {
 }
 
 type manifestRoute struct {
-	Route    string             `yaml:"route"`
-	Protocol *string            `yaml:"protocol"`
-	Options  map[string]*string `yaml:"options"`
+	Route    string  `yaml:"route"`
+	Protocol *string `yaml:"protocol"`
+	Options  options `yaml:"options"`
 }
 
 // manifestService is the name of a service instance, or that and how to bind it.
@@ -455,7 +455,7 @@ func (c *call) applyRoute(s *cf.Space, a *cf.App, m manifestRoute) error {
 			return err
 		}
 	}
-	if err := goodOptions(m.Options, r); err != nil {
+	if err := m.Options.apply(c, r); err != nil {
 		return err
 	}
 	if err := c.tx.Save(r); err != nil {

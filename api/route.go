@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/dewpaas/dew/cf"
@@ -414,26 +413,13 @@ func goodRoute(r *cf.Route, d *cf.Domain) error {
 	return nil
 }
 
-func goodOptions(options map[string]*string, into *cf.Route) error {
-	for k, v := range options {
-		if k != "loadbalancing" {
-			return unprocessable("Options can only be 'loadbalancing'")
-		}
-		if v != nil && !slices.Contains([]string{"round-robin", "least-connection"}, *v) {
-			return unprocessable("Loadbalancing must be one of 'round-robin, least-connection' if present")
-		}
-		into.Options = change(into.Options, k, v)
-	}
-	return nil
-}
-
 func (c *call) createRoute() (any, error) {
 	var b struct {
-		Host          string             `json:"host"`
-		Path          string             `json:"path"`
-		Port          *int               `json:"port"`
-		Options       map[string]*string `json:"options"`
-		Metadata      metadata           `json:"metadata"`
+		Host          string   `json:"host"`
+		Path          string   `json:"path"`
+		Port          *int     `json:"port"`
+		Options       options  `json:"options"`
+		Metadata      metadata `json:"metadata"`
 		Relationships struct{ Space, Domain one }
 	}
 	if err := c.read(&b); err != nil {
@@ -454,7 +440,7 @@ func (c *call) createRoute() (any, error) {
 		return nil, unprocessable("Routes with protocol 'http' do not support ports.")
 	}
 	r := &cf.Route{SpaceGUID: s.GUID, DomainGUID: d.GUID, Host: strings.ToLower(b.Host), Path: b.Path}
-	if err := goodOptions(b.Options, r); err != nil {
+	if err := b.Options.apply(c, r); err != nil {
 		return nil, err
 	}
 	if err := b.Metadata.apply(&r.Meta); err != nil {
@@ -548,13 +534,13 @@ func andPath(p string) string {
 
 func (c *call) updateRoute(r *cf.Route) (obj, error) {
 	var b struct {
-		Options  map[string]*string `json:"options"`
-		Metadata metadata           `json:"metadata"`
+		Options  options  `json:"options"`
+		Metadata metadata `json:"metadata"`
 	}
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
-	if err := goodOptions(b.Options, r); err != nil {
+	if err := b.Options.apply(c, r); err != nil {
 		return nil, err
 	}
 	if err := b.Metadata.apply(&r.Meta); err != nil {

@@ -1,6 +1,9 @@
 package api
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // TestDestinationProtocol: the protocol of a destination changes without its guid,
 // and only to what the router speaks.
@@ -60,4 +63,47 @@ func TestClientsGetRoles(t *testing.T) {
 	f.do(422, admin, "POST", "/v3/roles", role("nobody"))
 	f.do(201, admin, "POST", "/v3/roles", role("robot"))
 	f.want(f.do(200, admin, "GET", "/v3/users?guids=robot", ""), "resources.0.presentation_name", "robot")
+}
+
+// TestBalancingByHash is a route option when its flag is on, in routes and manifests.
+func TestBalancingByHash(t *testing.T) {
+	f := newFoundation(t)
+	admin := f.login("admin", "pw")
+	token, _, space, app := f.tenant(admin, "ann")
+	apply := "/v3/spaces/" + space + "/actions/apply_manifest"
+	manifest := "applications:\n- name: app\n  routes:\n  - route: h.apps.test\n    options: {loadbalancing: hash, hash_header: X-Tenant, hash_balance: 1.26}\n"
+	f.do(422, token, "POST", apply, manifest)
+	f.do(200, admin, "PATCH", "/v3/feature_flags/hash_based_routing", `{"enabled":true}`)
+	f.do(202, token, "POST", apply, manifest)
+	route := f.do(200, token, "GET", "/v3/apps/"+app+"/routes", "")["resources"].([]any)[0].(map[string]any)
+	options := func(m map[string]any) string { return fmt.Sprint(m["options"]) }
+	if got := options(route); got != "map[hash_balance:1.3 hash_header:X-Tenant loadbalancing:hash]" {
+		t.Errorf("of the manifest: %s", got)
+	}
+	patch := "/v3/routes/" + route["guid"].(string)
+	for body, want := range map[string]string{
+		`{"loadbalancing":"hash","hash_header":null}`:              "Hash header must be present when loadbalancing is set to hash.",
+		`{"hash_header":"a b"}`:                                    "Hash header must be the name of a header",
+		`{"hash_balance":"1.05"}`:                                  "Hash balance must be either 0 or between 1.1 and 10.0",
+		`{"hash_balance":"much"}`:                                  "Hash balance must be a numeric value of at most 16 characters",
+		`{"hash_balance":"NaN"}`:                                   "Hash balance must be either 0 or between 1.1 and 10.0",
+		`{"loadbalancing":"round-robin","hash_header":"X-Tenant"}`: "Hash header can only be set when loadbalancing is hash",
+		`{"loadbalancing":"dice"}`:                                 "Loadbalancing must be one of 'round-robin, least-connection, hash' if present",
+		`{"colour":"red"}`:                                         "Options can only be 'loadbalancing', 'hash_header', 'hash_balance'",
+	} {
+		got := f.do(422, token, "PATCH", patch, `{"options":`+body+`}`)
+		if detail := got["errors"].([]any)[0].(map[string]any)["detail"]; detail != want {
+			t.Errorf("%s: %q, want %q", body, detail, want)
+		}
+	}
+	for _, step := range []struct{ body, want string }{
+		{`{"hash_balance":2}`, "map[hash_balance:2.0 hash_header:X-Tenant loadbalancing:hash]"},
+		{`{"hash_balance":null}`, "map[hash_header:X-Tenant loadbalancing:hash]"},
+		{`{"loadbalancing":"least-connection"}`, "map[loadbalancing:least-connection]"},
+		{`{"loadbalancing":null}`, "map[]"},
+	} {
+		if got := options(f.do(200, token, "PATCH", patch, `{"options":`+step.body+`}`)); got != step.want {
+			t.Errorf("%s: %s, want %s", step.body, got, step.want)
+		}
+	}
 }

@@ -6,14 +6,16 @@ import (
 )
 
 // pool is what a request gets from the table: the endpoints of one route.
-// It never changes but for its turn.
+// It never changes but for its turn and what is proven.
 type pool struct {
 	key       Key
 	balancing Balancing
+	hash      HashOptions
 	endpoints []*endpoint
 	weights   []int
 	schedule  []*endpoint // endpoints in their turns, by weight
 	turn      atomic.Uint64
+	proven    *proven // the same for as long as the route is there
 }
 
 // attempts bounds the endpoints that one request tries.
@@ -70,16 +72,20 @@ func schedule(list []*endpoint, weights []int) []*endpoint {
 
 // pick chooses and acquires an endpoint. It prefers one that has not failed
 // this request and has not just failed others, but rather tries a doubtful one
-// than none. nil means that the route has no endpoint (any more).
-func (p *pool) pick(t *tried, now time.Time) *endpoint {
+// than none. nil means that the route has no endpoint (any more). key is the
+// request's, from hashKey.
+func (p *pool) pick(t *tried, now time.Time, key uint64) *endpoint {
 	for strict := 2; strict >= 0; strict-- {
 		fits := func(e *endpoint) bool {
 			return (strict < 1 || !t.has(e)) && (strict < 2 || !e.down(now))
 		}
 		var e *endpoint
-		if p.balancing == LeastConnection {
+		switch {
+		case p.balancing == LeastConnection:
 			e = p.leastBusy(fits)
-		} else {
+		case p.balancing == Hash && key != 0:
+			e = p.hashed(key, fits)
+		default:
 			e = p.next(fits)
 		}
 		if e != nil {

@@ -8,10 +8,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dewpaas/dew/router/http1"
@@ -105,18 +107,21 @@ func (b *bridge) Addr() net.Addr { return &net.TCPAddr{} }
 
 // crossing is one request on the bridge.
 type crossing struct {
-	pool    *pool
-	pin     pin
-	pinned  bool
-	session session
-	id      [36]byte
-	start   time.Time
-	proto   string
-	used    *endpoint
-	err     string // X-Cf-Routererror
-	sent    time.Time
-	appTime time.Duration
-	in      countedBody
+	pool     *pool
+	pin      pin
+	pinned   bool
+	session  session
+	id       [36]byte
+	start    time.Time
+	proto    string
+	used     *endpoint
+	err      string // X-Cf-Routererror
+	sent     time.Time
+	appTime  time.Duration
+	asked    atomic.Bool // the endpoint may have the request
+	repeated bool
+	hashKey  uint64
+	in       countedBody
 }
 
 type crossingKey struct{}
@@ -179,6 +184,9 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 		return
 	}
 	x.readSession(b.srv, r)
+	if v := r.Header.Values(pool.hash.Header); pool.balancing == Hash && len(v) > 0 {
+		x.hashKey = keyHash([]byte(v[0]))
+	}
 	if r.ProtoMajor == 1 {
 		http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
 	}
@@ -270,6 +278,9 @@ func (b *bridge) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp, err := b.send(r, e)
 		x.appTime = time.Since(x.sent)
 		if err == nil {
+			if idempotent(r.Method) {
+				x.pool.proven.note([]byte(r.Method), []byte(r.URL.EscapedPath()))
+			}
 			release := e.release
 			resp.Body = watchBody(resp.Body, func() { x.appTime = time.Since(x.sent); release() })
 			return resp, nil
@@ -279,12 +290,26 @@ func (b *bridge) RoundTrip(r *http.Request) (*http.Response, error) {
 		fault = err
 		if errors.Is(err, errConnect) {
 			e.downUntil.Store(time.Now().Add(b.srv.cfg.FailedFor).UnixNano())
-		} else if !idempotent(r.Method) || x.in.ReadCloser != nil || r.Context().Err() != nil {
+		}
+		if !x.mayRepeat(r, err) {
 			break
 		}
 		b.srv.metrics.retries.Add(1)
 	}
 	return nil, fault
+}
+
+// mayRepeat decides as exchange.mayRepeat does. Connections that the app closed
+// while they were idle are the transport's affair.
+func (x *crossing) mayRepeat(r *http.Request, err error) bool {
+	if errors.Is(err, errConnect) && !x.asked.Load() {
+		return true
+	}
+	if x.repeated || !idempotent(r.Method) || x.in.ReadCloser != nil || r.Context().Err() != nil {
+		return false
+	}
+	x.repeated = true
+	return x.pool.proven.has([]byte(r.Method), []byte(r.URL.EscapedPath()))
 }
 
 func idempotent(method string) bool {
@@ -301,11 +326,13 @@ func (x *crossing) choose(failed *tried) *endpoint {
 			return e
 		}
 	}
-	return x.pool.pick(failed, x.start)
+	return x.pool.pick(failed, x.start, x.hashKey)
 }
 
 func (b *bridge) send(r *http.Request, e *endpoint) (*http.Response, error) {
-	out := r.Clone(r.Context())
+	x := r.Context().Value(crossingKey{}).(*crossing)
+	x.asked.Store(false) // the transport may dial again after an idle connection ended
+	out := r.Clone(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{WroteHeaders: func() { x.asked.Store(true) }}))
 	if r.Body != nil {
 		out.Body = unclosed{r.Body} // a failed attempt must leave it for the next
 	}
@@ -314,7 +341,6 @@ func (b *bridge) send(r *http.Request, e *endpoint) (*http.Response, error) {
 	out.Header.Set("X-Cf-Instanceid", e.Instance)
 	out.Header.Set("X-Cf-Instanceindex", e.index)
 	if e.Protocol == HTTP2 { // the streams of gRPC rest for as long as they like
-		x := r.Context().Value(crossingKey{}).(*crossing)
 		x.in.limit.lift()
 		x.in.limit.end()
 		return b.two.RoundTrip(out)

@@ -21,8 +21,8 @@
 //
 // It refuses whatever http1 refuses, CONNECT and TRACE, upgrades to h2c, more
 // connections than it was allowed, heads above the limit and clients that
-// send or read too slowly. Not there yet: route services, balancing by hash,
-// WebSocket over HTTP/2 (RFC 8441).
+// send or read too slowly. Not there yet: route services, WebSocket over
+// HTTP/2 (RFC 8441).
 //
 // Specs: RFC 9110 and RFC 9112 (June 2022), RFC 9113 through net/http; Cloud
 // Foundry's gorouter for headers, cookies, errors and the access log.

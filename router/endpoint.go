@@ -17,6 +17,7 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 type endpoint struct {
 	Endpoint
 	index     string
+	place     uint64       // of its app and index, for balancing by hash
 	active    atomic.Int64 // requests under way
 	gone      atomic.Bool  // the table no longer names it
 	downUntil atomic.Int64 // unix nanoseconds; dialing failed
@@ -39,7 +40,7 @@ type upstream struct {
 const maxIdle = 256
 
 func newEndpoint(e Endpoint) *endpoint {
-	return &endpoint{Endpoint: e, index: strconv.Itoa(e.Index), drained: make(chan struct{})}
+	return &endpoint{Endpoint: e, index: strconv.Itoa(e.Index), place: placeHash(&e), drained: make(chan struct{})}
 }
 
 // acquire counts a request in, unless the endpoint is gone. Counting first

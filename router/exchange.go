@@ -40,6 +40,11 @@ type exchange struct {
 	forwardedFor []byte
 	line         []byte
 	tried        tried
+	pool         *pool
+	fresh        bool      // the next endpoint gets a new connection
+	again        *endpoint // whose idle connection ended without a word
+	asked        bool      // an instance may have the request and did not answer
+	repeated     bool
 }
 
 // next is what becomes of the client's connection.
@@ -68,6 +73,7 @@ func (x *exchange) begin(c *client) {
 	x.fault, x.routerError = nil, ""
 	x.pumping, x.streamed, x.mustClose, x.upgrade, x.whole = false, false, false, false, nil
 	x.bodyFault, x.up = nil, nil
+	x.fresh, x.again, x.asked, x.repeated = false, nil, false, false
 	x.stopping.Store(false)
 	x.status, x.appTime, x.tried.n = 0, 0, 0
 	x.answer.moved, x.answer.wrote, x.answer.r, x.answer.w = 0, 0, 0, 0
@@ -91,7 +97,7 @@ func (x *exchange) finish() {
 	if x.logged && x.status != 0 {
 		x.log()
 	}
-	x.client, x.up = nil, nil
+	x.client, x.up, x.pool, x.again = nil, nil, nil, nil
 	if cap(x.answer.buf) > 4*bufferSize {
 		x.answer.buf = nil
 	}
@@ -168,8 +174,8 @@ func (x *exchange) forward(p *pool) next {
 	if pinned && !ok {
 		return x.fail(400, "invalid_cf_app_instance_header", "400 Bad Request: Invalid X-CF-App-Instance Header.")
 	}
-	fresh := false
-	for n := 0; n < attempts; n++ {
+	x.pool = p
+	for range attempts {
 		e := x.choose(p, &pin, pinned)
 		if e == nil {
 			break
@@ -180,12 +186,12 @@ func (x *exchange) forward(p *pool) next {
 			c.srv.handOver(c)
 			return thenNothing
 		}
-		then, retry := x.try(e, &fresh)
+		then, retry := x.try(e)
 		e.release()
 		if !retry {
 			return then
 		}
-		if !fresh || n > 0 {
+		if x.again == nil {
 			x.tried.add(e)
 		}
 		c.srv.metrics.retries.Add(1)
@@ -194,6 +200,15 @@ func (x *exchange) forward(p *pool) next {
 }
 
 func (x *exchange) choose(p *pool, pin *pin, pinned bool) *endpoint {
+	if e := x.again; e != nil {
+		x.again = nil
+		if e.acquire() {
+			return e
+		}
+		if !x.mayRepeat() { // the instance has ended
+			return nil
+		}
+	}
 	if pinned {
 		return p.pinned(pin)
 	}
@@ -202,11 +217,11 @@ func (x *exchange) choose(p *pool, pin *pin, pinned bool) *endpoint {
 			return e
 		}
 	}
-	e := p.pick(&x.tried, x.start)
+	e := p.pick(&x.tried, x.start, x.hashKey(p))
 	if e == nil && len(p.endpoints) > 0 {
 		// Every endpoint of this pool has just gone: there is a newer table.
 		if p = x.client.srv.table.lookup(x.host, x.client.req.Target); p != nil {
-			e = p.pick(&x.tried, x.start)
+			e = p.pick(&x.tried, x.start, x.hashKey(p))
 		}
 	}
 	return e
@@ -253,10 +268,13 @@ var (
 
 // try sends the request to one endpoint. retry means that the client has seen
 // nothing and that doing it again is safe.
-func (x *exchange) try(e *endpoint, fresh *bool) (then next, retry bool) {
+func (x *exchange) try(e *endpoint) (then next, retry bool) {
 	c := x.client
-	u, err := e.connect(c.srv, *fresh, !c.req.Idempotent())
+	u, err := e.connect(c.srv, x.fresh, !c.req.Idempotent())
 	if err != nil {
+		if x.asked { // the connection that ended was no idle one: its instance has ended
+			return x.repeatOrGiveUp()
+		}
 		x.fault = errors.Join(errConnect, err)
 		return 0, true
 	}
@@ -270,6 +288,9 @@ func (x *exchange) try(e *endpoint, fresh *bool) (then next, retry bool) {
 	}
 	x.appTime = time.Since(sent)
 	if err == nil {
+		if c.req.Idempotent() {
+			x.pool.proven.note(c.req.Method, c.req.Target)
+		}
 		return x.relay(u), false
 	}
 	x.fault = err
@@ -277,12 +298,38 @@ func (x *exchange) try(e *endpoint, fresh *bool) (then next, retry bool) {
 	u.close()
 	x.abandon()
 	silent := x.answer.w == 0 // not a byte came back
-	again := nothing || c.req.Idempotent() && silent && !errors.Is(err, os.ErrDeadlineExceeded)
-	if !again || x.streamed || c.gone.Load() {
-		return x.giveUp(nil, false), false
+	switch {
+	case x.streamed || c.gone.Load():
+	case nothing:
+		x.fresh = x.fresh || u.reused
+		return 0, true
+	case !c.req.Idempotent() || !silent || errors.Is(err, os.ErrDeadlineExceeded):
+	case u.reused: // most likely the app closed it before: ask again, on a new one
+		x.fresh, x.asked, x.again = true, true, e
+		return 0, true
+	default:
+		x.asked = true
+		return x.repeatOrGiveUp()
 	}
-	*fresh = *fresh || u.reused
-	return 0, true
+	return x.giveUp(nil, false), false
+}
+
+func (x *exchange) repeatOrGiveUp() (then next, retry bool) {
+	if x.mayRepeat() {
+		return 0, true
+	}
+	return x.giveUp(nil, false), false
+}
+
+// mayRepeat decides about a request whose instance ended without an answer:
+// once, and only what others like it have survived.
+func (x *exchange) mayRepeat() bool {
+	q := &x.client.req
+	if x.repeated || !x.pool.proven.has(q.Method, q.Target) {
+		return false
+	}
+	x.repeated = true
+	return true
 }
 
 // send writes the head and the body, or starts the pump for a body that is

@@ -41,7 +41,10 @@ func TestLostAnswers(t *testing.T) {
 		asked.Add(1)
 	})
 	l := newLab(t)
-	l.route(dies, goApp(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") }))
+	good := goApp(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
+	l.route(good)
+	l.do(get) // others like it have been answered
+	l.route(dies, good)
 	for range 6 {
 		if p, body := l.do(get); p.StatusCode != 200 || body != "ok" {
 			t.Fatalf("GET: %d %q", p.StatusCode, body)

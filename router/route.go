@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strings"
@@ -41,13 +42,24 @@ type Balancing string
 const (
 	RoundRobin      Balancing = "round-robin"
 	LeastConnection Balancing = "least-connection"
+	Hash            Balancing = "hash" // of a header, which Route.Hash names
 )
 
 // Route is one row of the table.
 type Route struct {
 	Key
 	LoadBalancing Balancing
+	Hash          HashOptions
 	Endpoints     []Endpoint
+}
+
+// HashOptions say how LoadBalancing Hash chooses.
+type HashOptions struct {
+	// Header's value decides. Requests without it go round-robin.
+	Header string
+	// Balance is how many times the average of requests under way an instance
+	// may have before the next takes over; 0 means any number.
+	Balance float64
 }
 
 // maxWeight bounds the length of a route's schedule.
@@ -70,8 +82,12 @@ func (r *Route) Check() error {
 	}
 	switch r.LoadBalancing {
 	case "", RoundRobin, LeastConnection:
+	case Hash:
+		if r.Hash.Header == "" || r.Hash.Balance < 0 || math.IsNaN(r.Hash.Balance) {
+			return fmt.Errorf("route %s: loadbalancing by hash wants a header and a balance that is 0 or more", r.Host)
+		}
 	default:
-		return fmt.Errorf("route %s: unknown loadbalancing %q: choose round-robin or least-connection", r.Host, r.LoadBalancing)
+		return fmt.Errorf("route %s: unknown loadbalancing %q: choose round-robin, least-connection or hash", r.Host, r.LoadBalancing)
 	}
 	for i := range r.Endpoints {
 		e := &r.Endpoints[i]

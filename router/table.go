@@ -64,7 +64,7 @@ func (t *Table) Apply(c Change) error {
 		delete(t.routes, k.normal())
 	}
 	for _, r := range c.Put {
-		r.Key = r.Key.normal()
+		r.Key, r.Hash.Header = r.Key.normal(), strings.ToLower(r.Hash.Header)
 		r.Endpoints = slices.Clone(r.Endpoints)
 		t.routes[r.Key] = r
 	}
@@ -137,12 +137,15 @@ func (t *Table) pool(old *pool, r *Route, used map[Endpoint]bool) *pool {
 		used[e] = true
 		list = append(list, t.live[e])
 	}
-	if old != nil && old.balancing == r.LoadBalancing && slices.Equal(old.endpoints, list) && slices.Equal(old.weights, weights) {
+	if old != nil && old.balancing == r.LoadBalancing && old.hash == r.Hash && slices.Equal(old.endpoints, list) && slices.Equal(old.weights, weights) {
 		return old
 	}
-	p := &pool{key: r.Key, balancing: r.LoadBalancing, endpoints: list, weights: weights, schedule: schedule(list, weights)}
+	p := &pool{key: r.Key, balancing: r.LoadBalancing, hash: r.Hash, endpoints: list, weights: weights, schedule: schedule(list, weights)}
 	if old != nil {
 		p.turn.Store(old.turn.Load())
+		p.proven = old.proven
+	} else {
+		p.proven = newProven()
 	}
 	return p
 }

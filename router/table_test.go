@@ -116,7 +116,7 @@ func poolOf(t *testing.T, balancing Balancing, weights ...int) *pool {
 func picks(p *pool, n int, hold bool) string {
 	count := make([]int, len(p.endpoints))
 	for range n {
-		e := p.pick(new(tried), time.Now())
+		e := p.pick(new(tried), time.Now(), 0)
 		for i := range p.endpoints {
 			if p.endpoints[i] == e {
 				count[i]++
@@ -153,15 +153,15 @@ func TestPickAvoidsWhatFailed(t *testing.T) {
 	var failed tried
 	failed.add(p.endpoints[1])
 	for range 5 {
-		if e := p.pick(&failed, now); e != p.endpoints[2] {
+		if e := p.pick(&failed, now, 0); e != p.endpoints[2] {
 			t.Fatalf("picked %s", e.Instance)
 		}
 	}
 	failed.add(p.endpoints[2])
-	if e := p.pick(&failed, now); e != p.endpoints[0] {
+	if e := p.pick(&failed, now, 0); e != p.endpoints[0] {
 		t.Error("a doubtful endpoint is better than one that failed this request")
 	}
-	if e := p.pick(&failed, now.Add(2*time.Minute)); e != p.endpoints[0] {
+	if e := p.pick(&failed, now.Add(2*time.Minute), 0); e != p.endpoints[0] {
 		t.Error("a time-out must end")
 	}
 }

@@ -300,6 +300,8 @@ func row(r *cf.Route, d *cf.Domain, to []*cf.Destination, ready map[string][]ins
 		host = r.Host + "." + d.Name
 	}
 	n := router.Route{Key: router.Key{Host: strings.ToLower(host), Path: strings.TrimRight(r.Path, "/")}, LoadBalancing: router.Balancing(r.Options["loadbalancing"])}
+	n.Hash.Header = r.Options["hash_header"]
+	n.Hash.Balance, _ = strconv.ParseFloat(r.Options["hash_balance"], 64) // absent is 0; the API lets nothing else in
 	for _, d := range to {
 		port := d.Port
 		if port == 0 {

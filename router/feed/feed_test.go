@@ -285,3 +285,23 @@ func TestAfterAFailureTheChangeIsWhole(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestOptionsOfARoute reach the router as they were set.
+func TestOptionsOfARoute(t *testing.T) {
+	d := &cf.Domain{Name: "apps.test"}
+	for _, tt := range []struct {
+		options map[string]string
+		want    router.Balancing
+		hash    router.HashOptions
+	}{
+		{nil, "", router.HashOptions{}},
+		{map[string]string{"loadbalancing": "least-connection"}, router.LeastConnection, router.HashOptions{}},
+		{map[string]string{"loadbalancing": "hash", "hash_header": "X-Tenant"}, router.Hash, router.HashOptions{Header: "X-Tenant"}},
+		{map[string]string{"loadbalancing": "hash", "hash_header": "X-Tenant", "hash_balance": "1.3"}, router.Hash, router.HashOptions{Header: "X-Tenant", Balance: 1.3}},
+	} {
+		r := row(&cf.Route{Host: "h", Options: tt.options}, d, nil, nil)
+		if r.LoadBalancing != tt.want || r.Hash != tt.hash || r.Check() != nil {
+			t.Errorf("%v: %q %+v, %v", tt.options, r.LoadBalancing, r.Hash, r.Check())
+		}
+	}
+}
