@@ -18,8 +18,9 @@ import (
 // Tender starts guests of one kind.
 type Tender interface {
 	// Start returns when the guest's first instruction is about to run. The
-	// files of the spec remain the caller's, who may close them when Start has
-	// returned. On error nothing of the guest is left behind.
+	// files of the spec remain the caller's, who closes them when Start has
+	// returned: the Go runtime of a process that has a tap open is woken for
+	// each frame to the guest. On error nothing of the guest is left behind.
 	Start(ctx context.Context, s *Spec) (Instance, error)
 }
 

@@ -134,6 +134,9 @@ func run(ctx context.Context, kind string, s *tender.Spec) (tender.Exit, error) 
 	if err != nil {
 		return tender.Exit{}, err
 	}
+	if s.Tap != nil {
+		s.Tap.Close() // the guest has its own; see tender.Tender
+	}
 	e, err := i.Wait(ctx)
 	if ctx.Err() != nil {
 		i.Kill()

@@ -167,6 +167,7 @@ func (l *launch) start(ctx context.Context) (tender.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.spec.Tap.Close() // the guest has its own; see tender.Tender
 	l.step(l.run.Tender + " tender")
 	if l.run.Control != "" {
 		o, err := serveOperator(l.run.Control, i, l.spec.Program.Name())

@@ -161,6 +161,7 @@ func (k *Keeper) do(ctx context.Context, c *net.UnixConn, r request, files []*os
 		if err != nil {
 			return err
 		}
+		closeAll(files) // the guest has its own; see tender.Tender
 		return g.attend(c)
 	case opAdopt:
 		k.mu.Lock()

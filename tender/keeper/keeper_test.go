@@ -180,6 +180,27 @@ func TestGuestThroughAKeeper(t *testing.T) {
 	}
 }
 
+// TestKeeperHoldsNothingOfAGuests: a keeper that still had a guest's tap would
+// be woken for each frame to it.
+func TestKeeperHoldsNothingOfAGuests(t *testing.T) {
+	y := newYard(t)
+	g := y.start("count")
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))[1] // the guest's parent
+	open, err := filepath.Glob("/proc/" + keeper + "/fd/*")
+	if err != nil || len(open) == 0 {
+		t.Fatal(open, err)
+	}
+	for _, name := range open {
+		if target, _ := os.Readlink(name); target == y.program {
+			t.Errorf("%s is %s", name, target)
+		}
+	}
+}
+
 // TestCellIsKilled: the guest goes on, nothing of its output is lost, and the
 // next cell asks it, ends it and learns how it ended.
 func TestCellIsKilled(t *testing.T) {
