@@ -33,7 +33,7 @@ type Config struct {
 	Tenders          []string // kinds of tender that it has, the one for who does not choose first; process
 	Host             string   // where routers find the cell; "": in this process
 
-	Store    cf.Store
+	Ledger   Ledger
 	Droplets Droplets
 	Logs     cf.Logs
 	Log      *slog.Logger
@@ -82,7 +82,6 @@ type Cell struct {
 	prefix  string // of the names of this cell's guests on the host
 	closing atomic.Bool
 	rows    map[string]*cf.Report
-	placed  cf.Memo[cf.Placement, *cf.Placement] // converge's own
 
 	keeping sync.Mutex // guards the next: one looks for a keeper at a time
 	client  *keeper.Client
@@ -202,7 +201,8 @@ func (c *Cell) Topology() cf.Topology {
 	return c.wiring.inForce
 }
 
-// Apps are the names of all apps of the ledger, by GUID, as last read.
+// Apps are the names of the apps that the ledger tells this cell of, by GUID, as
+// last read.
 func (c *Cell) Apps() map[string]string {
 	c.wiring.mu.Lock()
 	defer c.wiring.mu.Unlock()
@@ -291,16 +291,11 @@ func (c *Cell) keeper(ctx context.Context, lost *keeper.Client) (*keeper.Client,
 
 // loadReports reads what this cell has said before.
 func (c *Cell) loadReports(ctx context.Context) error {
-	return c.cfg.Store.View(ctx, func(tx cf.Tx) error {
-		if err := c.alone(tx); err != nil {
-			return err
-		}
-		list, err := cf.List[cf.Report](tx, cf.Query{Where: []cf.Cond{cf.Is("cell_id", c.cfg.ID)}})
-		for _, r := range list {
-			c.rows[r.GUID] = r
-		}
-		return err
-	})
+	list, err := c.cfg.Ledger.Join(ctx, c.row())
+	for _, r := range list {
+		c.rows[r.GUID] = r
+	}
+	return err
 }
 
 // adopt takes the guests of the keeper over.
@@ -443,15 +438,12 @@ func (c *Cell) watchWall(ctx context.Context) error {
 // converge compares what should run with what runs.
 func (c *Cell) converge(ctx context.Context, all *sync.WaitGroup) error {
 	wanted := map[string]*cf.Placement{}
-	err := c.cfg.Store.View(ctx, func(tx cf.Tx) error {
-		list, err := c.placed.List(tx, cf.Query{Where: []cf.Cond{cf.Is("cell_id", c.cfg.ID)}})
-		for _, p := range list {
-			wanted[p.GUID] = p
-		}
-		return err
-	})
+	list, err := c.cfg.Ledger.Placed(ctx)
 	if err != nil {
 		return err
+	}
+	for _, p := range list {
+		wanted[p.GUID] = p
 	}
 	for guid, i := range c.instances {
 		if p := wanted[guid]; p == nil || p.Stopping || c.closing.Load() {

@@ -182,7 +182,7 @@ func (l *lines) text() string {
 // open starts a cell on the house.
 func (h *house) open(change ...func(*Config)) {
 	h.Helper()
-	cfg := Config{ID: testCell, Zone: "z1", MemoryMB: 4096, DiskMB: 4096, Store: h.store, Droplets: h.parts, Logs: &h.lines,
+	cfg := Config{ID: testCell, Zone: "z1", MemoryMB: 4096, DiskMB: 4096, Ledger: &Direct{Store: h.store, ID: testCell, Alone: true}, Droplets: h.parts, Logs: &h.lines,
 		Log: slog.New(slog.NewTextHandler(h.Output(), nil)), Guests: netip.MustParsePrefix("10.255.0.0/16"), Beat: 50 * time.Millisecond, Grace: 10 * time.Second,
 		Keeper: func(ctx context.Context) (*keeper.Client, error) { return keeper.Open(ctx, h.folder, h.keeperCommand) }}
 	for _, f := range change {

@@ -14,6 +14,9 @@
 // whatever happened to it; wiring.go keeps the firewall true: a tap comes up
 // only after the rules for it are in force.
 //
+// All that a cell asks of the ledger is a Ledger's: of the ledger itself (Direct),
+// or of an API that answers by one.
+//
 // Goroutines, all started and ended by Run: converge (owns the table of
 // instances), one life per instance and two readers of its outputs, the
 // reporter (owns what is written to the ledger), the wiring (owns the

@@ -124,31 +124,3 @@ func (i *instance) crash(end ending) *cf.Crash {
 	}
 	return c
 }
-
-// keptCrashes is how many crashes of one app are kept.
-const keptCrashes = 5
-
-// keepCrash writes what is kept of a crash, in the place of the app's oldest.
-func keepCrash(tx cf.Tx, c *cf.Crash) error {
-	if c == nil {
-		return nil
-	}
-	app, err := cf.First[cf.App](tx, cf.Is("guid", c.AppGUID))
-	if err != nil || app == nil { // deleted meanwhile
-		return err
-	}
-	if old, err := cf.First[cf.Crash](tx, cf.Is("guid", c.GUID)); err != nil || old != nil {
-		return err
-	}
-	kept := *c
-	if err := tx.Insert(&kept); err != nil {
-		return err
-	}
-	old, err := cf.List[cf.Crash](tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", c.AppGUID)}, Order: []cf.Order{{Key: "created_at", Descending: true}}, Offset: keptCrashes, Limit: 100})
-	for _, o := range old {
-		if err := tx.Delete(o); err != nil {
-			return err
-		}
-	}
-	return err
-}

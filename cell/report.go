@@ -3,7 +3,6 @@ package cell
 import (
 	"context"
 	"maps"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -104,22 +103,7 @@ func (r *reporter) write(ctx context.Context) error {
 	if len(batch) == 0 && !alive {
 		return nil
 	}
-	err := r.c.cfg.Store.Update(ctx, func(tx cf.Tx) error {
-		if alive {
-			if err := r.c.register(tx); err != nil {
-				return err
-			}
-		}
-		for guid, s := range batch {
-			if err := s.save(tx, guid); err != nil {
-				return err
-			}
-			if err := keepCrash(tx, s.crash); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	err := r.c.cfg.Ledger.Tell(ctx, r.c.news(batch, alive))
 	if err != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -135,59 +119,25 @@ func (r *reporter) write(ctx context.Context) error {
 	return nil
 }
 
-func (s saying) save(tx cf.Tx, guid string) error {
-	old, err := cf.Get[cf.Report](tx, guid)
-	missing := cf.KindOf(err) == cf.NotFound
-	switch {
-	case err != nil && !missing:
-		return err
-	case s.report == nil && missing:
-		return nil
-	case s.report == nil:
-		return tx.Delete(old)
-	case missing:
-		n := *s.report
-		return tx.Insert(&n)
+// news is what a batch says.
+func (c *Cell) news(batch map[string]saying, alive bool) (n News) {
+	if alive {
+		n.Cell = c.row()
 	}
-	n := *s.report
-	n.Meta = old.Meta
-	return tx.Save(&n)
-}
-
-// register says in the ledger that the cell lives.
-func (c *Cell) register(tx cf.Tx) error {
-	row, err := cf.Get[cf.Cell](tx, c.cfg.ID)
-	missing := cf.KindOf(err) == cf.NotFound
-	if err != nil && !missing {
-		return err
-	}
-	if missing {
-		row = &cf.Cell{Meta: cf.Meta{GUID: c.cfg.ID}}
-	}
-	row.Zone, row.MemoryMB, row.DiskMB, row.Tenders = c.cfg.Zone, c.cfg.MemoryMB, c.cfg.DiskMB, c.cfg.Tenders
-	if err := c.alone(tx); err != nil {
-		return err
-	}
-	row.Guests = c.cfg.Guests.String()
-	row.Beat++
-	if missing {
-		return tx.Insert(row)
-	}
-	return tx.Save(row)
-}
-
-// alone refuses a network of guests that another cell has too: who may talk to
-// whom is told by addresses, and one's guests would be taken for the other's.
-func (c *Cell) alone(tx cf.Tx) error {
-	if c.cfg.Host == "" {
-		return nil // there is no other cell
-	}
-	list, err := cf.List[cf.Cell](tx, cf.Query{})
-	for _, other := range list {
-		p, bad := netip.ParsePrefix(other.Guests)
-		if other.GUID != c.cfg.ID && bad == nil && p.Overlaps(c.cfg.Guests) {
-			return cf.Errorf("join the foundation", cf.Conflict, "cell %s has the network %s for its guests, which overlaps %s: give this cell another one (--guests)", other.GUID, p, c.cfg.Guests)
+	for guid, s := range batch {
+		if s.report == nil {
+			n.Gone = append(n.Gone, guid)
+		} else {
+			n.Reports = append(n.Reports, s.report)
+		}
+		if s.crash != nil {
+			n.Crashes = append(n.Crashes, s.crash)
 		}
 	}
-	return err
+	return n
+}
+
+// row is what the cell says of itself.
+func (c *Cell) row() *cf.Cell {
+	return &cf.Cell{Meta: cf.Meta{GUID: c.cfg.ID}, Zone: c.cfg.Zone, MemoryMB: c.cfg.MemoryMB, DiskMB: c.cfg.DiskMB, Tenders: c.cfg.Tenders, Guests: c.cfg.Guests.String()}
 }

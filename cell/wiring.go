@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,8 +28,7 @@ type wiring struct {
 	local map[string]label
 	known *world // what the ledger said; nil: not read yet
 
-	memory memory // apply's own
-	lent   map[string]*loan
+	lent map[string]*loan
 	// inForce is what was applied last.
 	inForce cf.Topology
 	// nameless is what was wrong with the list of name servers, which apply alone
@@ -140,7 +140,7 @@ func (w *wiring) apply(ctx context.Context) error {
 	w.mu.Unlock()
 	if stale || known == nil {
 		var next *world
-		if next, unread = w.memory.readWorld(ctx, w.c.cfg.Store, w.c.cfg.ID); unread == nil {
+		if next, unread = readWorld(ctx, w.c.cfg.Ledger, w.c.cfg.Guests); unread == nil {
 			known = next
 		}
 	}
@@ -160,7 +160,7 @@ func (w *wiring) apply(ctx context.Context) error {
 			host = now
 		}
 	}
-	t.Protected = Protected(w.c.cfg.Protected, host)
+	t.Protected = Protected(slices.Concat(w.c.cfg.Protected, known.protected), host)
 	w.mu.Lock()
 	w.known = known
 	t.Endpoints = append([]cf.Endpoint(nil), t.Endpoints...)

@@ -10,89 +10,57 @@ import (
 
 // world is what the ledger says about who may talk to whom.
 type world struct {
-	*memory
-	topology cf.Topology         // without this cell's own instances
-	names    map[string]string   // of apps
-	orgs     map[string]string   // of spaces
-	ports    map[string][]uint16 // that routes lead to, by app
+	topology  cf.Topology         // without this cell's own instances
+	names     map[string]string   // of apps
+	orgs      map[string]string   // of spaces
+	ports     map[string][]uint16 // that routes lead to, by app
+	protected []cf.Protected      // machines of the foundation
 }
 
-// memory is what the ledger said last about it.
-type memory struct {
-	apps         cf.Memo[cf.App, *cf.App]
-	routes       cf.Memo[cf.Route, *cf.Route]
-	destinations cf.Memo[cf.Destination, *cf.Destination]
-}
-
-// readWorld reads it in one state of the ledger.
-func (m *memory) readWorld(ctx context.Context, s cf.Store, cell string) (*world, error) {
-	w := &world{memory: m, names: map[string]string{}, orgs: map[string]string{}, ports: map[string][]uint16{}}
-	err := s.View(ctx, func(tx cf.Tx) error {
-		for _, read := range []func(cf.Tx) error{w.readNames, w.readRules, w.readRoutes} {
-			if err := read(tx); err != nil {
-				return err
-			}
-		}
-		return w.readOthers(tx, cell)
-	})
-	return w, err
-}
-
-func (w *world) readNames(tx cf.Tx) error {
-	apps, err := w.apps.List(tx, cf.Query{})
-	for _, a := range apps {
+// readWorld reads it. No other cell's instance is where this cell's guests are.
+func readWorld(ctx context.Context, l Ledger, guests netip.Prefix) (*world, error) {
+	e, err := l.Around(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &world{names: map[string]string{}, orgs: map[string]string{}, ports: map[string][]uint16{}}
+	for _, a := range cf.Of[cf.App](e) {
 		w.names[a.GUID] = a.Name
 	}
-	if err != nil {
-		return err
-	}
-	spaces, err := cf.List[cf.Space](tx, cf.Query{})
-	for _, s := range spaces {
+	for _, s := range cf.Of[cf.Space](e) {
 		w.orgs[s.GUID] = s.OrgGUID
 	}
-	return err
+	for _, s := range cf.Of[cf.Setting](e) {
+		w.protected = append(w.protected, s.Protected()...)
+	}
+	w.takeRules(e)
+	w.takeRoutes(e)
+	w.takeOthers(e, guests)
+	return w, nil
 }
 
-func (w *world) readRules(tx cf.Tx) error {
-	groups, err := cf.List[cf.SecurityGroup](tx, cf.Query{})
-	for _, g := range groups {
+func (w *world) takeRules(e cf.Extract) {
+	for _, g := range cf.Of[cf.SecurityGroup](e) {
 		w.topology.Groups = append(w.topology.Groups, *g)
 	}
-	if err != nil {
-		return err
-	}
-	bindings, err := cf.List[cf.GroupBinding](tx, cf.Query{})
-	for _, b := range bindings {
+	for _, b := range cf.Of[cf.GroupBinding](e) {
 		w.topology.Bindings = append(w.topology.Bindings, *b)
 	}
-	if err != nil {
-		return err
-	}
-	policies, err := cf.List[cf.NetworkPolicy](tx, cf.Query{})
-	for _, p := range policies {
+	for _, p := range cf.Of[cf.NetworkPolicy](e) {
 		w.topology.Policies = append(w.topology.Policies, *p)
 	}
-	return err
 }
 
-func (w *world) readRoutes(tx cf.Tx) error {
-	domains, err := cf.List[cf.Domain](tx, cf.Query{})
-	if err != nil {
-		return err
-	}
+func (w *world) takeRoutes(e cf.Extract) {
 	domain := map[string]*cf.Domain{}
-	for _, d := range domains {
+	for _, d := range cf.Of[cf.Domain](e) {
 		domain[d.GUID] = d
 		if d.Internal {
 			w.topology.InternalDomains = append(w.topology.InternalDomains, d.Name)
 		}
 	}
-	routes, err := w.routes.List(tx, cf.Query{})
-	if err != nil {
-		return err
-	}
 	address, inside := map[string]string{}, map[string]string{}
-	for _, r := range routes {
+	for _, r := range cf.Of[cf.Route](e) {
 		switch d := domain[r.DomainGUID]; {
 		case d == nil:
 		case d.Internal:
@@ -101,8 +69,7 @@ func (w *world) readRoutes(tx cf.Tx) error {
 			address[r.GUID] = r.Address(d)
 		}
 	}
-	to, err := w.destinations.List(tx, cf.Query{})
-	for _, d := range to {
+	for _, d := range cf.Of[cf.Destination](e) {
 		if name := inside[d.RouteGUID]; name != "" {
 			w.topology.Names = append(w.topology.Names, cf.InternalName{Name: name, AppGUID: d.AppGUID, ProcessType: d.ProcessType})
 		}
@@ -113,31 +80,26 @@ func (w *world) readRoutes(tx cf.Tx) error {
 			}
 		}
 	}
-	return err
 }
 
-// readOthers reads the instances of other cells, as far as anybody here may
-// have to know them.
-func (w *world) readOthers(tx cf.Tx, cell string) error {
-	reports, err := cf.List[cf.Report](tx, cf.Query{Where: []cf.Cond{{Key: "cell_id", Op: cf.NotIn, Values: []any{cell}}}})
-	for _, r := range reports {
-		addr, bad := netip.ParseAddr(r.Address)
-		if bad != nil {
-			continue
-		}
-		p, err := cf.Get[cf.Placement](tx, r.GUID)
-		if cf.KindOf(err) == cf.NotFound {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		e := w.endpoint(p, nic(addr))
-		e.VNIC = ""
-		e.Ready = r.Routable && r.State == cf.InstanceRunning && !p.Stopping
-		w.topology.Endpoints = append(w.topology.Endpoints, e)
+// takeOthers takes the instances of other cells. One that is said to be among this
+// cell's own guests is not believed: what leads to it would lead to one of them.
+func (w *world) takeOthers(e cf.Extract, guests netip.Prefix) {
+	placements := map[string]*cf.Placement{}
+	for _, p := range cf.Of[cf.Placement](e) {
+		placements[p.GUID] = p
 	}
-	return err
+	for _, r := range cf.Of[cf.Report](e) {
+		addr, err := netip.ParseAddr(r.Address)
+		p := placements[r.GUID]
+		if err != nil || p == nil || guests.Contains(addr) {
+			continue
+		}
+		other := w.endpoint(p, nic(addr))
+		other.VNIC = ""
+		other.Ready = r.Routable && r.State == cf.InstanceRunning && !p.Stopping
+		w.topology.Endpoints = append(w.topology.Endpoints, other)
+	}
 }
 
 // endpoint is an instance as the network sees it.

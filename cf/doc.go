@@ -3,7 +3,7 @@
 // Every room that is not below the droplet imports it; it imports only the
 // standard library. A noun is a struct: what the API shows of it is made in
 // api, how it is kept is made in store. What rooms ask of each other is here:
-// Store for the ledger, Query for questions to it, DesiredLRP and ActualLRP
+// Store for the ledger, Query for questions to it, Extract for what a room has to know of it, DesiredLRP and ActualLRP
 // between the control plane and the cells, Launch and Environment for what an
 // instance is made from, Error for everything that fails.
 //

@@ -159,24 +159,21 @@ type facts struct {
 	TokenKey    string   // fingerprint of the public one
 }
 
-// factsSetting is the setting that holds them.
-const factsSetting = "foundation"
-
 // publish writes the facts. An API whose tokens others would refuse may not serve,
 // unless it is alone.
 func (f *facts) publish(ctx context.Context, ledger cf.Store, alone bool) error {
 	return ledger.Update(ctx, func(tx cf.Tx) error {
 		env := map[string]string{"url": f.URL, "domain": f.Domain, "hosts": strings.Join(f.Hosts, ","), "token_key": f.TokenKey}
-		s, err := cf.First[cf.Setting](tx, cf.Is("guid", factsSetting))
+		s, err := cf.First[cf.Setting](tx, cf.Is("guid", cf.FoundationSetting))
 		if err != nil {
 			return err
 		}
 		if s == nil {
-			return tx.Insert(&cf.Setting{Meta: cf.Meta{GUID: factsSetting}, Env: env})
+			return tx.Insert(&cf.Setting{Meta: cf.Meta{GUID: cf.FoundationSetting}, Env: env})
 		}
 		if !alone && s.Env["token_key"] != "" && s.Env["token_key"] != f.TokenKey {
 			return withHint(errors.New("this API signs tokens with another key than the foundation's other APIs"),
-				"copy token-key.pem from the data folder of the API that was started first; if it is lost, remove the setting "+factsSetting+" from the ledger, and everybody logs in again")
+				"copy token-key.pem from the data folder of the API that was started first; if it is lost, remove the setting "+cf.FoundationSetting+" from the ledger, and everybody logs in again")
 		}
 		s.Env = env
 		return tx.Save(s)
@@ -188,7 +185,10 @@ func readFacts(ctx context.Context, ledger cf.Store, log *slog.Logger) (f facts,
 	deadline := time.Now().Add(ledgerPatience)
 	for said := false; ; said = true {
 		var s *cf.Setting
-		err := ledger.View(ctx, func(tx cf.Tx) (err error) { s, err = cf.First[cf.Setting](tx, cf.Is("guid", factsSetting)); return err })
+		err := ledger.View(ctx, func(tx cf.Tx) (err error) {
+			s, err = cf.First[cf.Setting](tx, cf.Is("guid", cf.FoundationSetting))
+			return err
+		})
 		switch {
 		case err != nil:
 			return f, fmt.Errorf("read what the API says of the foundation: %w", err)

@@ -67,7 +67,7 @@ func (f *platform) openCell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config := landlord.Config{ID: id, Zone: u.Zone, DiskMB: unlimitedDisk, Tenders: u.Tender, Store: f.ledger, Logs: f.logs, Log: f.log, Guests: u.Guests,
+	config := landlord.Config{ID: id, Zone: u.Zone, DiskMB: unlimitedDisk, Tenders: u.Tender, Ledger: &landlord.Direct{Store: f.ledger, ID: id, Alone: f.entrance == nil}, Logs: f.logs, Log: f.log, Guests: u.Guests,
 		Uplink: u.Uplink, Drain: f.drain, Protected: f.fleet.protected(ctx, lookup),
 		Upstreams: func() ([]netip.AddrPort, error) { return resolver.Upstreams(resolvConf) },
 		Keeper: func(ctx context.Context) (*keeper.Client, error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/cmd/dew/depot"
 	"github.com/dewpaas/dew/droplet"
 	"github.com/dewpaas/dew/stager"
@@ -17,14 +18,14 @@ import (
 // "stager", droplets in "droplets". A platform builds what strangers push, so
 // it does not build without a sandbox.
 func (f *platform) openStager(ctx context.Context) error {
-	c := staging.Config{Store: f.ledger, Logs: f.logs, API: f.facts.URL, Holder: f.holder(), Log: f.log, Warm: true}
+	c := staging.Config{Ledger: &staging.Direct{Store: f.ledger, Holder: f.holder(), API: f.facts.URL}, Logs: f.logs, Holder: f.holder(), Log: f.log, Warm: true}
 	droplets, err := droplet.OpenStore(filepath.Join(f.data, "droplets"))
 	if err != nil {
 		return err
 	}
 	c.Droplets = droplets
 	if f.plane != nil {
-		c.Packages = f.plane.blobs
+		c.Packages, c.Named = f.plane.blobs, f.named
 	} else {
 		shelf, err := depot.OpenShelf(f.data, f.peers)
 		if err != nil {
@@ -43,6 +44,12 @@ func (f *platform) openStager(ctx context.Context) error {
 	}
 	f.stager = staging.New(c)
 	return nil
+}
+
+// named are the droplets that stay.
+func (f *platform) named(ctx context.Context) (named map[string]bool, err error) {
+	err = f.ledger.View(ctx, func(tx cf.Tx) (err error) { named, err = staging.Named(tx); return err })
+	return named, err
 }
 
 func platformBuilder(ctx context.Context, data string) (*stager.Builder, error) {

@@ -26,7 +26,7 @@ func lookup(ctx context.Context, network, host string) ([]netip.Addr, error) {
 
 func (f *platform) openFeed(context.Context) error {
 	f.table = router.NewTable()
-	f.feed = feed.New(f.ledger, f.table, f.log)
+	f.feed = feed.New(&feed.Direct{Store: f.ledger}, f.table, f.log)
 	if f.identity == nil {
 		return nil
 	}

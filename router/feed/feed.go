@@ -24,13 +24,12 @@ const poll = 5 * time.Second
 
 // Feed reads the ledger for one router.
 type Feed struct {
-	store cf.Store
-	table *router.Table
-	log   *slog.Logger
-	wake  chan struct{}
+	ledger Ledger
+	table  *router.Table
+	log    *slog.Logger
+	wake   chan struct{}
 
 	told    map[router.Key]router.Route // what the router has; nil: nothing yet
-	known   known
 	domains atomic.Pointer[[]string]
 	places  atomic.Pointer[map[string]Place]
 
@@ -39,19 +38,11 @@ type Feed struct {
 	telling []chan struct{} // as soon as what Next returned last is applied
 }
 
-// known is what the ledger said last. Next alone uses it.
-type known struct {
-	reports      cf.Memo[cf.Report, *cf.Report]
-	placements   cf.Memo[cf.Placement, *cf.Placement]
-	destinations cf.Memo[cf.Destination, *cf.Destination]
-	routes       cf.Memo[cf.Route, *cf.Route]
-}
-
 var _ router.Feed = (*Feed)(nil)
 
 // New makes a feed for the router that has this table.
-func New(store cf.Store, table *router.Table, log *slog.Logger) *Feed {
-	return &Feed{store: store, table: table, log: log, wake: make(chan struct{}, 1)}
+func New(ledger Ledger, table *router.Table, log *slog.Logger) *Feed {
+	return &Feed{ledger: ledger, table: table, log: log, wake: make(chan struct{}, 1)}
 }
 
 // Concerns are the nouns whose changes a Feed should be woken for.
@@ -189,36 +180,29 @@ func difference(old, now map[router.Key]router.Route) (c router.Change) {
 
 // read makes the whole table of one state of the ledger.
 func (f *Feed) read(ctx context.Context) (map[router.Key]router.Route, error) {
+	e, err := f.ledger.Routing(ctx)
+	if err != nil {
+		return nil, err
+	}
 	table := map[router.Key]router.Route{}
-	err := f.store.View(ctx, func(tx cf.Tx) error {
-		clear(table)
-		ready, err := f.readReady(tx)
-		if err != nil {
-			return err
-		}
-		domains, err := f.readDomains(tx)
-		if err != nil {
-			return err
-		}
-		to, err := f.known.destinations.List(tx, cf.Query{Order: []cf.Order{{Key: "created_at"}}})
-		if err != nil {
-			return err
-		}
-		byRoute := map[string][]*cf.Destination{}
-		for _, d := range to {
-			byRoute[d.RouteGUID] = append(byRoute[d.RouteGUID], d)
-		}
-		routes, err := f.known.routes.List(tx, cf.Query{})
-		for _, r := range routes {
-			d := domains[r.DomainGUID]
-			if d == nil || d.Internal || len(byRoute[r.GUID]) == 0 {
-				continue // nobody comes in by it: the host is unknown
-			}
-			f.add(table, row(r, d, byRoute[r.GUID], ready))
-		}
-		return err
+	ready := f.takeReady(e)
+	domains := f.takeDomains(e)
+	byRoute := map[string][]*cf.Destination{}
+	to := cf.Of[cf.Destination](e)
+	slices.SortStableFunc(to, func(a, b *cf.Destination) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.GUID, b.GUID))
 	})
-	return table, err
+	for _, d := range to {
+		byRoute[d.RouteGUID] = append(byRoute[d.RouteGUID], d)
+	}
+	for _, r := range cf.Of[cf.Route](e) {
+		d := domains[r.DomainGUID]
+		if d == nil || d.Internal || len(byRoute[r.GUID]) == 0 {
+			continue // nobody comes in by it: the host is unknown
+		}
+		f.add(table, row(r, d, byRoute[r.GUID], ready))
+	}
+	return table, nil
 }
 
 // add keeps a row that the router would take.
@@ -230,20 +214,17 @@ func (f *Feed) add(table map[router.Key]router.Route, r router.Route) {
 	table[r.Key] = r
 }
 
-func (f *Feed) readDomains(tx cf.Tx) (map[string]*cf.Domain, error) {
-	list, err := cf.List[cf.Domain](tx, cf.Query{})
+func (f *Feed) takeDomains(e cf.Extract) map[string]*cf.Domain {
 	byGUID := map[string]*cf.Domain{}
 	names := []string{}
-	for _, d := range list {
+	for _, d := range cf.Of[cf.Domain](e) {
 		byGUID[d.GUID] = d
 		if !d.Internal {
 			names = append(names, strings.ToLower(d.Name))
 		}
 	}
-	if err == nil {
-		f.domains.Store(&names)
-	}
-	return byGUID, err
+	f.domains.Store(&names)
+	return byGUID
 }
 
 // instance is one that takes requests. Its name is its address, with its cell's
@@ -253,24 +234,19 @@ type instance struct {
 	name string
 }
 
-// readReady reads them by app, in a stable order.
-func (f *Feed) readReady(tx cf.Tx) (map[string][]instance, error) {
-	running, err := f.known.reports.List(tx, cf.Query{Where: []cf.Cond{cf.Is("state", cf.InstanceRunning)}})
-	if err != nil {
-		return nil, err
-	}
+// takeReady takes them by app, in a stable order.
+func (f *Feed) takeReady(e cf.Extract) map[string][]instance {
 	reports := map[string]*cf.Report{}
-	for _, r := range running {
-		if r.Routable && r.Address != "" {
+	for _, r := range cf.Of[cf.Report](e) {
+		if r.State == cf.InstanceRunning && r.Routable && r.Address != "" {
 			reports[r.GUID] = r
 		}
 	}
-	list, err := f.known.placements.List(tx, cf.Query{})
 	ready := map[string][]instance{}
 	places := map[string]Place{}
-	for _, p := range list {
+	for _, p := range cf.Of[cf.Placement](e) {
 		r := reports[p.GUID]
-		if r == nil || p.Stopping || p.TaskGUID != "" {
+		if r == nil || p.Stopping || p.TaskGUID != "" || p.CellID != r.CellID {
 			continue
 		}
 		addr, err := netip.ParseAddr(r.Address)
@@ -284,13 +260,11 @@ func (f *Feed) readReady(tx cf.Tx) (map[string][]instance, error) {
 		ready[p.AppGUID] = append(ready[p.AppGUID], instance{p, name})
 		places[name] = Place{Instance: p.GUID, Addr: netip.AddrPortFrom(addr, 0), Cell: r.CellID, Via: r.Host}
 	}
-	if err == nil {
-		f.places.Store(&places)
-	}
+	f.places.Store(&places)
 	for _, l := range ready {
 		slices.SortFunc(l, func(a, b instance) int { return cmp.Or(cmp.Compare(a.Index, b.Index), strings.Compare(a.GUID, b.GUID)) })
 	}
-	return ready, err
+	return ready
 }
 
 // row is a route with the instances that it leads to.

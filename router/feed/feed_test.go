@@ -41,7 +41,7 @@ func newStreet(t *testing.T) *street {
 	}
 	s := &street{T: t, store: db, table: router.NewTable(), dials: map[string]string{}, domain: &cf.Domain{Name: "apps.test"}}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s.feed = New(db, s.table, log)
+	s.feed = New(&Direct{Store: db}, s.table, log)
 	o := &cf.Organization{Name: "o"}
 	s.update(func(tx cf.Tx) error {
 		if err := tx.Insert(o); err != nil {
@@ -266,7 +266,7 @@ func TestAfterAFailureTheChangeIsWhole(t *testing.T) {
 	}
 	defer db.Close()
 	store := &failing{Store: db}
-	f := New(store, router.NewTable(), slog.New(slog.DiscardHandler))
+	f := New(&Direct{Store: store}, router.NewTable(), slog.New(slog.DiscardHandler))
 	if c, err := f.Next(t.Context()); err != nil || !c.Full {
 		t.Fatalf("%+v, %v", c, err)
 	}

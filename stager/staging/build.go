@@ -18,20 +18,8 @@ var (
 )
 
 // build makes the droplet of a build.
-func (s *Stager) build(ctx context.Context, b *cf.Build, log *lines) (*droplet.Droplet, error) {
-	var p *cf.Package
-	var a *cf.App
-	var env map[string]string
-	err := s.c.Store.View(ctx, func(tx cf.Tx) (err error) {
-		if p, err = cf.Get[cf.Package](tx, b.PackageGUID); err != nil {
-			return err
-		}
-		if a, err = cf.Get[cf.App](tx, b.AppGUID); err != nil {
-			return err
-		}
-		env, err = cf.BuildEnv(tx, s.c.API, a, b.MemoryMB)
-		return err
-	})
+func (s *Stager) build(ctx context.Context, b *cf.Build, token int64, log *lines) (*droplet.Droplet, error) {
+	m, err := s.c.Ledger.Material(ctx, b.GUID, token)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +27,7 @@ func (s *Stager) build(ctx context.Context, b *cf.Build, log *lines) (*droplet.D
 	// believed: every try has all of the time.
 	ctx, cancel := context.WithTimeoutCause(ctx, s.c.Time, errTime)
 	defer cancel()
-	f, err := s.c.Packages.Open(ctx, p.Checksum)
+	f, err := s.c.Packages.Open(ctx, m.Package)
 	if err != nil {
 		return nil, fmt.Errorf("open the package: %w", err)
 	}
@@ -53,10 +41,10 @@ func (s *Stager) build(ctx context.Context, b *cf.Build, log *lines) (*droplet.D
 		return nil, fmt.Errorf("open the package: %w", err)
 	}
 	log.say(fmt.Sprintf("Staging with %s in a sandbox: %d MB memory, %d MB disk", s.c.Builder.Go(), b.MemoryMB, b.DiskMB))
-	if v := env["GOVERSION"]; v != "" && !strings.HasPrefix(s.c.Builder.Go()+".", v+".") {
+	if v := m.Env["GOVERSION"]; v != "" && !strings.HasPrefix(s.c.Builder.Go()+".", v+".") {
 		log.say(fmt.Sprintf("GOVERSION %s is not installed here; building with %s", v, s.c.Builder.Go()))
 	}
-	return s.c.Builder.Build(ctx, &stager.Request{Files: archive{files}, Env: env, Tenant: b.SpaceGUID, Log: log, Step: log.step,
+	return s.c.Builder.Build(ctx, &stager.Request{Files: archive{files}, Env: m.Env, Tenant: b.SpaceGUID, Log: log, Step: log.step,
 		Limits: stager.Limits{Memory: uint64(b.MemoryMB) << 20, Disk: int64(b.DiskMB) << 20, PIDs: maxPIDs, Files: maxFiles, Log: maxLog, Download: maxDownload},
 	}, s.c.Droplets)
 }

@@ -12,7 +12,7 @@ import (
 // second is another stager on the ledger of the first.
 func (f *foundation) second() *Stager {
 	c := f.c
-	c.Holder = "b"
+	c.Holder, c.Ledger = "b", &Direct{Store: f.ledger, Holder: "b"}
 	return New(c)
 }
 
@@ -40,9 +40,9 @@ func TestOneStagerABuild(t *testing.T) {
 	if !free(a) || !free(b) {
 		t.Fatal("nobody sees the build")
 	}
-	first, err := a.claim(t.Context(), job, nil)
+	first, err := a.c.Ledger.Claim(t.Context(), job.GUID, nil)
 	check(t, err)
-	if _, err := b.claim(t.Context(), job, nil); !errors.Is(err, errTaken) {
+	if _, err := b.c.Ledger.Claim(t.Context(), job.GUID, nil); !errors.Is(err, ErrTaken) {
 		t.Errorf("claimed by both: %v", err)
 	}
 	if free(b) || !free(a) {
@@ -53,20 +53,13 @@ func TestOneStagerABuild(t *testing.T) {
 	if !free(b) {
 		t.Error("a build that does not move is never free")
 	}
-	f.update(func(tx cf.Tx) error { // a lives, and says so at the last moment
-		l, err := held(tx, job, first)
-		if err == nil {
-			l.Beat++
-			err = tx.Save(l)
-		}
-		return err
-	})
-	if _, err := b.claim(t.Context(), job, seen); !errors.Is(err, errTaken) {
+	check(t, a.c.Ledger.Beat(t.Context(), job.GUID, first)) // a lives, and says so at the last moment
+	if _, err := b.c.Ledger.Claim(t.Context(), job.GUID, seen); !errors.Is(err, ErrTaken) {
 		t.Errorf("taken from a stager that lives: %v", err)
 	}
-	second, err := b.claim(t.Context(), job, f.lease(job))
+	second, err := b.c.Ledger.Claim(t.Context(), job.GUID, f.lease(job))
 	check(t, err)
-	staged := func(_ cf.Tx, now *cf.Build) error { now.State = "STAGED"; return nil }
+	staged := Outcome{Digest: "d"}
 	a.end(t.Context(), job, first, staged)
 	if f.lease(job) == nil {
 		t.Error("the end of a stager that was given up is written")
@@ -84,17 +77,17 @@ func TestLostBuildIsLeft(t *testing.T) {
 	job := f.push("app", map[string]string{"go.mod": mod}, nil)
 	f.claimed(t.Context(), job, nil, func(ctx context.Context, _ int64) {
 		for { // between two beats
-			_, err := f.second().claim(t.Context(), job, f.lease(job))
+			_, err := f.second().c.Ledger.Claim(t.Context(), job.GUID, f.lease(job))
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, errTaken) {
+			if !errors.Is(err, ErrTaken) {
 				t.Error(err)
 				return
 			}
 		}
 		<-ctx.Done()
-		if !errors.Is(context.Cause(ctx), errTaken) {
+		if !errors.Is(context.Cause(ctx), ErrTaken) {
 			t.Error(context.Cause(ctx))
 		}
 	})
@@ -128,7 +121,9 @@ func TestTriesAreBounded(t *testing.T) {
 	f.update(func(tx cf.Tx) error {
 		return tx.Insert(&cf.Lease{Meta: cf.Meta{GUID: cf.BuildLease("gone")}, Holder: "a", Token: 1})
 	})
-	f.update(sweepLeases)
+	if left, err := f.c.Ledger.Tidy(t.Context(), []string{"gone", f.space.GUID}); err != nil || len(left) != 1 || left[0] != f.space.GUID {
+		t.Error(left, err)
+	}
 	if f.lease(&cf.Build{Meta: cf.Meta{GUID: "gone"}}) != nil {
 		t.Error("the lease of a build that is gone stays")
 	}

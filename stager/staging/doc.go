@@ -16,7 +16,8 @@
 // that a developer can mend are told in the log and in the build; others go to
 // the operator's log and are told as "the stager failed".
 //
-// Any number of stagers share a ledger. A build is done under a lease of its own
+// All that a stager asks of the ledger is a Ledger's: of the ledger itself (Direct),
+// or of an API that answers by one. Any number of stagers share it. A build is done under a lease of its own
 // (claim.go): its stager raises the lease's beat, another takes the build over when
 // the beat has not moved for a while by its own clock, and the end of a build is
 // written only under the lease.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/dewpaas/dew/cf"
@@ -35,28 +36,28 @@ const sweepAge = 15 * time.Minute
 // sweep removes droplets that no record of the ledger names, and caches of
 // spaces that are gone or too large.
 func (s *Stager) sweep(ctx context.Context) error {
-	named, spaces := map[string]bool{}, map[string]bool{}
-	err := s.c.Store.View(ctx, func(tx cf.Tx) (err error) {
-		if named, err = Named(tx); err != nil {
+	var named map[string]bool
+	if s.c.Named != nil {
+		var err error
+		if named, err = s.c.Named(ctx); err != nil {
 			return err
 		}
-		list, err := cf.List[cf.Space](tx, cf.Query{})
-		for _, sp := range list {
-			spaces[sp.GUID] = true
-		}
+	}
+	_, err := s.c.Droplets.Sweep(func(digest string, used time.Time) bool { return named[digest] || time.Since(used) < sweepAge })
+	if err != nil {
 		return err
+	}
+	var spaces []string // that have caches
+	if err := s.c.Builder.Forget(func(space string) bool { spaces = append(spaces, space); return true }); err != nil {
+		return err
+	}
+	left, err := s.c.Ledger.Tidy(ctx, spaces)
+	if err != nil {
+		return err
+	}
+	err = s.c.Builder.Forget(func(space string) bool {
+		return s.busy(space) || slices.Contains(left, space) || !slices.Contains(spaces, space)
 	})
-	if err != nil {
-		return err
-	}
-	_, err = s.c.Droplets.Sweep(func(digest string, used time.Time) bool { return named[digest] || time.Since(used) < sweepAge })
-	if err != nil {
-		return err
-	}
-	if err := s.c.Store.Update(ctx, sweepLeases); err != nil {
-		return err
-	}
-	err = s.c.Builder.Forget(func(space string) bool { return s.busy(space) || spaces[space] })
 	return errors.Join(err, s.c.Builder.Trim(downloadBytes))
 }
 

@@ -24,19 +24,21 @@ type Packages interface {
 
 // Config of a Stager.
 type Config struct {
-	Store    cf.Store
+	Ledger   Ledger
 	Packages Packages
 	Droplets *droplet.Store
 	Logs     cf.Logs
 	Builder  *stager.Builder
 	Log      *slog.Logger
-	API      string // URL of the API, which builds are told
 
 	// Holder names this stager among all of the ledger; never two at a time.
 	Holder string
 	// Keep makes sure that a droplet is where others find it, before the ledger
 	// names it. nil: Droplets is that place.
 	Keep func(context.Context, *droplet.Droplet) error
+	// Named tells the digests of the droplets that must stay whatever their age. nil:
+	// others keep them, here they are for a while only.
+	Named func(context.Context) (map[string]bool, error)
 
 	// Warm compiles the standard library as soon as Run begins, so that the first
 	// push need not wait for it.
@@ -183,10 +185,10 @@ func (s *Stager) stage(ctx context.Context, b *cf.Build, token int64) {
 	var d *droplet.Droplet
 	err := errTries
 	if token <= maxTries {
-		d, err = s.build(ctx, b, log)
+		d, err = s.build(ctx, b, token, log)
 	}
 	log.flush()
-	if errors.Is(context.Cause(ctx), errTaken) {
+	if errors.Is(context.Cause(ctx), ErrTaken) {
 		return // what another says of it counts
 	}
 	if ctx.Err() != nil {
@@ -199,61 +201,25 @@ func (s *Stager) stage(ctx context.Context, b *cf.Build, token int64) {
 	if err != nil {
 		message := s.explain(b, err)
 		log.fail(message)
-		s.end(ctx, b, token, func(tx cf.Tx, now *cf.Build) error {
-			now.State, now.Error = "FAILED", message
-			return record(tx, "audit.app.build.failed", now, map[string]any{"error": message})
-		})
+		s.end(ctx, b, token, Outcome{Error: message})
 		return
 	}
 	log.say(fmt.Sprintf("Staged droplet sha256:%s, %.1f MB", d.Digest(), float64(d.Size())/1e6))
-	s.end(ctx, b, token, func(tx cf.Tx, now *cf.Build) error { return succeed(tx, now, d) })
-}
-
-// succeed writes the droplet and the build's end.
-func succeed(tx cf.Tx, b *cf.Build, d *droplet.Droplet) error {
-	a, err := cf.Get[cf.App](tx, b.AppGUID)
-	if err != nil {
-		return err
-	}
 	m := d.Manifest()
-	r := &cf.Droplet{AppGUID: b.AppGUID, SpaceGUID: b.SpaceGUID, PackageGUID: b.PackageGUID, State: "STAGED", Stack: a.Stack,
-		Checksum: d.Digest(), ProcessTypes: m.Processes, Builder: m.Toolchain}
-	if err := tx.Insert(r); err != nil {
-		return err
-	}
-	b.State, b.DropletGUID = "STAGED", r.GUID
-	if err := record(tx, "audit.app.droplet.create", b, map[string]any{"droplet_guid": r.GUID, "package_guid": b.PackageGUID}); err != nil {
-		return err
-	}
-	return record(tx, "audit.app.build.staged", b, map[string]any{"droplet_guid": r.GUID})
+	s.end(ctx, b, token, Outcome{Digest: d.Digest(), Processes: m.Processes, Toolchain: m.Toolchain})
 }
 
 // end writes a build's end, unless it has one or is gone. What cannot be written
 // is done again later; after some tries only the failure is.
-func (s *Stager) end(ctx context.Context, b *cf.Build, token int64, write func(cf.Tx, *cf.Build) error) {
+func (s *Stager) end(ctx context.Context, b *cf.Build, token int64, o Outcome) {
 	s.mu.Lock()
 	tried := s.failed[b.GUID]
 	s.mu.Unlock()
 	if tried >= 3 {
-		write = func(_ cf.Tx, now *cf.Build) error {
-			now.State, now.Error = "FAILED", internal(b)
-			return nil
-		}
+		o = Outcome{Error: internal(b), Bare: true}
 	}
-	err := s.c.Store.Update(ctx, func(tx cf.Tx) error {
-		now, err := cf.Get[cf.Build](tx, b.GUID)
-		if err != nil || now.State != "STAGING" {
-			return err
-		}
-		if err := release(tx, b, token); err != nil {
-			return err
-		}
-		if err := write(tx, now); err != nil {
-			return err
-		}
-		return tx.Save(now)
-	})
-	if errors.Is(err, errTaken) {
+	err := s.c.Ledger.End(ctx, b.GUID, token, o)
+	if errors.Is(err, ErrTaken) {
 		return
 	}
 	s.mu.Lock()
@@ -264,17 +230,6 @@ func (s *Stager) end(ctx context.Context, b *cf.Build, token int64, write func(c
 	}
 	s.failed[b.GUID]++
 	s.c.Log.Error("write the end of a build", "build", b.GUID, "err", err)
-}
-
-// record writes what happened, in the name of who asked for the build.
-func record(tx cf.Tx, event string, b *cf.Build, data map[string]any) error {
-	s, err := cf.Get[cf.Space](tx, b.SpaceGUID)
-	if err != nil {
-		return err
-	}
-	data["build_guid"] = b.GUID
-	return tx.Insert(&cf.AuditEvent{Type: event, Actor: b.CreatedBy, Target: cf.Actor{GUID: b.AppGUID, Type: "app"},
-		SpaceGUID: s.GUID, OrgGUID: s.OrgGUID, Data: data})
 }
 
 // explain turns an error into what the client prints. The words in front are
