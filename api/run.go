@@ -47,7 +47,12 @@ const (
 	sweepAtOnce  = 500            // records of one noun in one transaction
 )
 
+// sweep removes what is old enough, once the clock can be believed: what was made a
+// minute ago, and the note that a session was ended, look old to one that was set.
 func (s *Server) sweep(ctx context.Context) error {
+	if !s.clock.Settled(s.now(), time.Now()) {
+		return nil
+	}
 	before := func(age time.Duration) cf.Cond {
 		return cf.Cond{Key: "created_at", Op: cf.Less, Values: []any{s.now().Add(-age).UnixMicro()}}
 	}
@@ -94,9 +99,17 @@ func expireOld(tx cf.Tx) error {
 	if err != nil {
 		return err
 	}
+	building := map[string]bool{}
+	builds, err := cf.List[cf.Build](tx, cf.Query{Where: []cf.Cond{cf.Is("state", "STAGING")}})
+	if err != nil {
+		return err
+	}
+	for _, b := range builds {
+		building[b.PackageGUID] = true
+	}
 	n := map[string]int{}
 	for _, p := range packages {
-		if n[p.AppGUID]++; n[p.AppGUID] > keepPackages {
+		if n[p.AppGUID]++; n[p.AppGUID] > keepPackages && !building[p.GUID] {
 			p.State = expired
 			if err := tx.Save(p); err != nil {
 				return err

@@ -85,6 +85,7 @@ type Server struct {
 	maxUpload int64
 	tickets   [32]byte // key of download tickets
 	now       func() time.Time
+	clock     cf.ClockWatch // the sweeper's
 }
 
 // New makes a server, and on an empty ledger the quota, domain, stacks, groups

@@ -60,7 +60,7 @@ var workshop struct {
 }
 
 // patience bounds every wait of these tests; a passing run never needs it.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // house is a ledger, droplets and a keeper, for one cell after the other.
 type house struct {

@@ -147,14 +147,17 @@ const (
 // says all that has to be known.
 type ServiceWork struct {
 	Meta
-	Verb       string         `json:"verb"`
-	BrokerGUID string         `json:"broker_guid"`
-	Broker     ServiceBroker  `json:"broker"` // as it was, for when its record is gone
-	TargetGUID string         `json:"target_guid"`
-	JobGUID    string         `json:"job_guid,omitempty"`
-	User       string         `json:"user,omitempty"` // guid of who asked
-	Due        time.Time      `json:"due"`
+	Verb       string        `json:"verb"`
+	BrokerGUID string        `json:"broker_guid"`
+	Broker     ServiceBroker `json:"broker"` // as it was, for when its record is gone
+	TargetGUID string        `json:"target_guid"`
+	JobGUID    string        `json:"job_guid,omitempty"`
+	User       string        `json:"user,omitempty"` // guid of who asked
+	Due        time.Time     `json:"due"`
+	// Deadline less CreatedAt is how long the broker may take. Waited is how much of
+	// that is over, counted in pauses: a clock that is set gives nobody up.
 	Deadline   time.Time      `json:"deadline"`
+	Waited     time.Duration  `json:"waited,omitempty"`
 	Asked      bool           `json:"asked,omitempty"`     // the broker works on it: ask how far it is
 	Operation  string         `json:"operation,omitempty"` // the broker's word for it
 	Tries      int            `json:"tries,omitempty"`

@@ -289,7 +289,7 @@ func (b *bridge) RoundTrip(r *http.Request) (*http.Response, error) {
 		failed.add(e)
 		fault = err
 		if errors.Is(err, errConnect) {
-			e.downUntil.Store(time.Now().Add(b.srv.cfg.FailedFor).UnixNano())
+			e.fail(b.srv.cfg.FailedFor)
 		}
 		if !x.mayRepeat(r, err) {
 			break

@@ -37,6 +37,10 @@ func TestDevelopmentCAIsKept(t *testing.T) {
 	if again, _ := second.leaf("app.test", now); again != leaf {
 		t.Error("signed twice")
 	}
+	if earlier, _ := second.leaf("app.test", now.AddDate(-1, 0, 0)); earlier == leaf {
+		t.Error("a clock that was set back gets a certificate that is not valid yet")
+	}
+	leaf, _ = second.leaf("app.test", now)
 	if later, _ := second.leaf("app.test", now.Add(leafLife)); later == leaf {
 		t.Error("an expired leaf was kept")
 	}

@@ -17,10 +17,10 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 type endpoint struct {
 	Endpoint
 	index     string
-	place     uint64       // of its app and index, for balancing by hash
-	active    atomic.Int64 // requests under way
-	gone      atomic.Bool  // the table no longer names it
-	downUntil atomic.Int64 // unix nanoseconds; dialing failed
+	place     uint64                    // of its app and index, for balancing by hash
+	active    atomic.Int64              // requests under way
+	gone      atomic.Bool               // the table no longer names it
+	downUntil atomic.Pointer[time.Time] // dialing failed; by the clock that nobody sets
 	drained   chan struct{}
 	once      sync.Once
 
@@ -81,7 +81,13 @@ func (e *endpoint) dropIdle() {
 
 func (e *endpoint) down(now time.Time) bool {
 	until := e.downUntil.Load()
-	return until != 0 && now.UnixNano() < until
+	return until != nil && now.Before(*until)
+}
+
+// fail keeps requests away from the endpoint for a while, unless there is no other.
+func (e *endpoint) fail(wait time.Duration) {
+	until := time.Now().Add(wait)
+	e.downUntil.Store(&until)
 }
 
 // connect takes the connection that became idle last, or dials. A request
@@ -105,11 +111,11 @@ func (e *endpoint) connect(s *Server, fresh, careful bool) (*upstream, error) {
 	defer cancel()
 	c, err := s.cfg.Dial(ctx, "tcp", e.Address)
 	if err != nil {
-		e.downUntil.Store(time.Now().Add(s.cfg.FailedFor).UnixNano())
+		e.fail(s.cfg.FailedFor)
 		s.metrics.dialErrors.Add(1)
 		return nil, err
 	}
-	e.downUntil.Store(0)
+	e.downUntil.Store(nil)
 	u := &upstream{endpoint: e}
 	u.open(c, s.reaper)
 	return u, nil

@@ -356,6 +356,8 @@ func TestRollingChange(t *testing.T) {
 	l.apply(Change{Put: []Route{{Key: key, Endpoints: []Endpoint{e}}}})
 	stop, sent := make(chan bool), atomic.Int64{}
 	var load sync.WaitGroup
+	end := sync.OnceFunc(func() { close(stop); load.Wait() })
+	defer end() // also when the test gives up: its goroutines are not other tests'
 	for i := range 8 {
 		load.Go(func() {
 			client := l.browser()
@@ -395,8 +397,7 @@ func TestRollingChange(t *testing.T) {
 		s.Close() // kills what is still there: nothing must be
 		e, s = e2, s2
 	}
-	close(stop)
-	load.Wait()
+	end()
 	s.Close()
 	if sent.Load() < 1000 {
 		t.Errorf("only %d requests", sent.Load())

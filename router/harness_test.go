@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds every wait of these tests; a passing run never needs it.
-const patience = 10 * time.Second
+const patience = 2 * time.Minute
 
 // lab is a router on loopback with a table of its own.
 type lab struct {

@@ -149,7 +149,7 @@ func TestBalance(t *testing.T) {
 
 func TestPickAvoidsWhatFailed(t *testing.T) {
 	p, now := poolOf(t, "", 1, 1, 1), time.Now()
-	p.endpoints[0].downUntil.Store(now.Add(time.Minute).UnixNano())
+	p.endpoints[0].fail(time.Minute)
 	var failed tried
 	failed.add(p.endpoints[1])
 	for range 5 {

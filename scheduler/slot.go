@@ -16,8 +16,8 @@ const (
 	forgetful  = 5 * time.Minute
 )
 
-// pause is how long a slot waits after so many crashes in a row.
-func pause(crashes int) time.Duration {
+// Pause is how long a slot waits after so many crashes in a row.
+func Pause(crashes int) time.Duration {
 	if crashes <= atOnce {
 		return 0
 	}
@@ -137,7 +137,7 @@ func (s *State) crashed(i *Instance, exit Exit) {
 	s.drop(i, "crashed")
 	n := s.add(&Instance{Process: next.Process, App: next.App, Version: next.Version, Index: next.Index, MemoryMB: next.MemoryMB, DiskMB: next.DiskMB,
 		Crashes: count, Problem: exit.Description})
-	n.NotBefore = s.now.Add(pause(count))
+	n.NotBefore = s.now.Add(Pause(count))
 	again := n.NotBefore
 	if count > maxCrashes {
 		again = time.Time{}

@@ -8,5 +8,8 @@
 // it has rules: what crashes, what never becomes ready, when it hears nothing.
 // One lock, Cell.mu, guards those rules and is never held over a transaction.
 //
+// Each leader and each cell has a wall clock of its own, which stories set; what is
+// measured is measured with the bubble's, which nobody sets.
+//
 // It refuses nothing: it is for tests.
 package sim

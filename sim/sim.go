@@ -33,9 +33,20 @@ type Foundation struct {
 // Leader is one that can be stopped without warning.
 type Leader struct {
 	*leader.Leader
-	Stop context.CancelFunc
-	Kill func() // it writes nothing more
+	Stop  context.CancelFunc
+	Kill  func() // it writes nothing more
+	Clock *Clock // its machine's
 }
+
+// Clock is the wall clock of one machine: time as it passes for all, and how far the
+// machine is off.
+type Clock struct{ off atomic.Int64 }
+
+// Set puts it so far off.
+func (c *Clock) Set(off time.Duration) { c.off.Store(int64(off)) }
+
+// Now is what the machine believes. Nothing can be measured with it.
+func (c *Clock) Now() time.Time { return time.Now().Round(0).Add(time.Duration(c.off.Load())) }
 
 // Open makes a foundation in an empty folder, without leaders and cells.
 func Open(ctx context.Context, folder string) (*Foundation, error) {
@@ -90,7 +101,8 @@ func (f *Foundation) sync(ctx context.Context) error {
 func (f *Foundation) AddLeader(ctx context.Context, name string, log *slog.Logger) *Leader {
 	ctx, stop := context.WithCancel(ctx)
 	s := &severable{Store: f.Store}
-	l := &Leader{leader.New(leader.Config{Store: s, Holder: name, API: "http://api.test", Logs: &f.Lines, Log: log}), stop, func() { s.cut.Store(true); stop() }}
+	clock := new(Clock)
+	l := &Leader{leader.New(leader.Config{Store: s, Holder: name, API: "http://api.test", Logs: &f.Lines, Log: log, Wall: clock.Now}), stop, func() { s.cut.Store(true); stop() }, clock}
 	f.Leaders = append(f.Leaders, l)
 	f.all.Go(func() { l.Run(ctx) })
 	return l
@@ -159,7 +171,8 @@ const (
 
 // Cell pretends to run instances.
 type Cell struct {
-	Stop context.CancelFunc // ends it without warning; its guests are gone
+	Stop  context.CancelFunc // ends it without warning; its guests are gone
+	Clock Clock              // its machine's
 
 	f        *Foundation
 	id, zone string
@@ -269,7 +282,7 @@ func (c *Cell) advance(tx cf.Tx, p *cf.Placement) error {
 	fate := c.Rule(p)
 	running := c.guests[p.GUID]
 	c.mu.Unlock()
-	n := cf.Report{CellID: c.id, AppGUID: p.AppGUID, Since: time.Now().UTC(), Address: "10.255.0.1"}
+	n := cf.Report{CellID: c.id, AppGUID: p.AppGUID, Since: c.Clock.Now().UTC(), Address: "10.255.0.1"}
 	switch {
 	case r != nil && r.State == cf.InstanceEnded:
 		return nil

@@ -459,6 +459,8 @@ func trouble(s *stage, r *rand.Rand) {
 			s.AddLeader(s.ctx, "leader-1", s.log)
 		case 5:
 			s.must(Change(s.ctx, s.Foundation, p.AppGUID, func(a *cf.App) { a.State = []string{cf.Started, cf.Stopped}[r.IntN(2)] }))
+		case 6:
+			s.setClock(r)
 		}
 		s.pass(time.Duration(r.IntN(20)) * time.Second)
 	}

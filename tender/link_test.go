@@ -22,7 +22,7 @@ func guestEnd(t *testing.T) (*Link, net.Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	l := NewLink(ours)
-	theirs.SetDeadline(time.Now().Add(10 * time.Second))
+	theirs.SetDeadline(time.Now().Add(time.Minute))
 	t.Cleanup(func() { l.Close(); theirs.Close() })
 	return l, theirs
 }
@@ -37,7 +37,7 @@ func say(t *testing.T, w io.Writer, f control.Frame) {
 // until waits for news from the guest that make ok true.
 func until(t *testing.T, l *Link, ok func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		news := l.Changed()
 		if ok() {

@@ -42,7 +42,7 @@ func TestFramesOfATap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tap.Close()
-	tap.SetDeadline(time.Now().Add(10 * time.Second))
+	tap.SetDeadline(time.Now().Add(time.Minute))
 	refused := make(chan error, 1)
 	go func() {
 		_, err := n.DialTCP(t.Context(), netip.AddrPortFrom(guestNIC.Addr, 8080))
@@ -169,7 +169,7 @@ func TestForwardKeepsHalfCloses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		c.Write([]byte("hello"))
 		c.(*net.TCPConn).CloseWrite()
 		b, err := io.ReadAll(c)
@@ -191,7 +191,7 @@ func TestForwardToNobodyResets(t *testing.T) {
 	c, err := net.Dial("tcp", f.Addr().String())
 	if err == nil {
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		_, err = c.Read(make([]byte, 1))
 	}
 	if !errors.Is(err, unix.ECONNRESET) {
@@ -270,7 +270,7 @@ func TestBreak(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		return c
 	}
 	whole, broken := dial(here), dial(there)

@@ -219,6 +219,44 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestClockIsSet: a clock that jumps ahead gives no broker up, and one that jumps
+// back leaves no work undone.
+func TestClockIsSet(t *testing.T) {
+	const years = 3 * 365 * 24 * time.Hour
+	f := newFoundation(t)
+	f.work("p2")
+	f.worker.now = func() time.Time { return time.Now().Add(years) }
+	f.run(f.worker)
+	if job, i := f.state(); job.State != "COMPLETE" || i.Last.State != "succeeded" {
+		t.Errorf("ahead: %+v %+v", job, i.Last)
+	}
+
+	f = newFoundation(t)
+	work := f.work("p1")
+	f.worker.now = func() time.Time { return time.Now().Add(-years) }
+	now := time.Now()
+	for _, step := range []struct {
+		after time.Duration
+		moved bool // by an API whose clock is right
+		want  int
+	}{{0, false, 0}, {claimFor - 1, false, 0}, {time.Second, true, 0}, {claimFor - 1, false, 0}, {1, false, 1}} {
+		now = now.Add(step.after)
+		f.update(func(tx cf.Tx) error {
+			if step.moved {
+				work.Due = work.Due.Add(claimFor)
+				if err := tx.Save(work); err != nil {
+					return err
+				}
+			}
+			list, err := f.worker.lost(tx, f.worker.now(), now)
+			if err == nil && len(list) != step.want {
+				t.Errorf("%+v: %d works are taken over", step, len(list))
+			}
+			return err
+		})
+	}
+}
+
 func TestSpaceBrokersAreGuarded(t *testing.T) {
 	f := newFoundation(t)
 	w := New(f.store, egress.Guard{}, f.worker.log)

@@ -66,7 +66,7 @@ func (w *Worker) waits(ctx context.Context, work *cf.ServiceWork, a answer) erro
 		if !work.Asked {
 			now.Operation = a.Operation
 		}
-		now.Due = w.now().Add(max(a.Later, pause(work.Tries)))
+		wait(now, min(max(a.Later, pause(work.Tries)), longestPause), w.now())
 		now.Tries++
 		if err := tx.Save(now); err != nil {
 			return err
@@ -74,6 +74,14 @@ func (w *Worker) waits(ctx context.Context, work *cf.ServiceWork, a answer) erro
 		return onJob(tx, work, func(j *cf.Job) { j.State = "POLLING" })
 	})
 }
+
+// wait puts the next try off.
+func wait(work *cf.ServiceWork, pause time.Duration, now time.Time) {
+	work.Due, work.Waited = now.Add(pause), work.Waited+pause
+}
+
+// late tells whether a work has waited for as long as it may.
+func late(work *cf.ServiceWork) bool { return work.Waited > work.Deadline.Sub(work.CreatedAt) }
 
 // pause is how long to wait before the n-th try: longer each time.
 func pause(n int) time.Duration { return min(firstPoll<<min(n, 10), longest) }
@@ -163,7 +171,7 @@ func (w *Worker) failed(ctx context.Context, work *cf.ServiceWork, cause error) 
 func (w *Worker) orphan(work *cf.ServiceWork, verb string) *cf.ServiceWork {
 	o := *work
 	o.Meta = cf.Meta{}
-	o.Verb, o.Orphan, o.Asked, o.Operation, o.Tries, o.JobGUID, o.Request, o.Then = verb, true, false, "", 0, "", nil, nil
+	o.Verb, o.Orphan, o.Asked, o.Operation, o.Tries, o.JobGUID, o.Waited, o.Request, o.Then = verb, true, false, "", 0, "", 0, nil, nil
 	o.Due, o.Deadline = w.now(), w.now().Add(cleanUpFor)
 	return &o
 }
@@ -175,12 +183,12 @@ func Orphan(work cf.ServiceWork, now time.Time) *cf.ServiceWork {
 }
 
 func (w *Worker) again(tx cf.Tx, work *cf.ServiceWork, said *Error) error {
-	if w.now().After(work.Deadline) {
+	if late(work) {
 		w.log.Warn("a broker's orphan is left behind", "broker", work.Broker.Name, "instance", work.InstanceID, "binding", work.BindingID, "err", said.About)
 		return tx.Delete(work)
 	}
 	work.Asked, work.Operation = false, ""
-	work.Due = w.now().Add(min(longest<<min(work.Tries, 8), time.Hour))
+	wait(work, min(longest<<min(work.Tries, 8), longestPause), w.now())
 	work.Tries++
 	return tx.Save(work)
 }

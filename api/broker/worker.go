@@ -17,6 +17,7 @@ type Worker struct {
 	store    cf.Store
 	log      *slog.Logger
 	now      func() time.Time
+	put      cf.LeaseWatch // how long what is put off for too long has been so; Run's own
 	kick     chan struct{}
 	trusted  *http.Client // for brokers that admins registered
 	guarded  *http.Client // for those of one space
@@ -24,13 +25,16 @@ type Worker struct {
 }
 
 const (
-	atOnce     = 8
-	lookEvery  = 30 * time.Second
-	claimFor   = requestTimeout + 30*time.Second
-	firstPoll  = 100 * time.Millisecond
-	longest    = 30 * time.Second
-	pollFor    = 7 * 24 * time.Hour // unless the plan says less
-	cleanUpFor = 3 * 24 * time.Hour
+	atOnce    = 8
+	lookEvery = 30 * time.Second
+	claimFor  = requestTimeout + 30*time.Second
+	firstPoll = 100 * time.Millisecond
+	longest   = 30 * time.Second
+	// longestPause is the longest that a work waits for its next try: a broker that
+	// asks for more is asked after that all the same.
+	longestPause = time.Hour
+	pollFor      = 7 * 24 * time.Hour // unless the plan says less
+	cleanUpFor   = 3 * 24 * time.Hour
 )
 
 // New makes a worker. Run must be called for anything to happen.
@@ -82,30 +86,24 @@ func (w *Worker) Run(ctx context.Context) {
 // due claims the work that is due, and tells how long until more is. It writes
 // only when there is some.
 func (w *Worker) due(ctx context.Context) (due []*cf.ServiceWork, next time.Duration) {
-	look := func(claim bool) func(cf.Tx) error {
-		return func(tx cf.Tx) error {
-			due, next = nil, lookEvery
-			now := w.now()
-			list, err := cf.List[cf.ServiceWork](tx, cf.Query{Order: []cf.Order{{Key: "due"}}, Limit: atOnce})
-			for _, work := range list {
-				if wait := work.Due.Sub(now); wait > 0 {
-					next = min(next, wait)
-					break
-				}
-				due = append(due, work)
-				if work.Due = now.Add(claimFor); !claim {
-					continue
-				}
+	look := func(tx cf.Tx) (err error) {
+		due, next, err = w.look(tx, w.now())
+		return err
+	}
+	err := w.store.View(ctx, look)
+	if err == nil && len(due) > 0 {
+		err = w.store.Update(ctx, func(tx cf.Tx) error {
+			if err := look(tx); err != nil {
+				return err
+			}
+			for _, work := range due {
+				work.Due = w.now().Add(claimFor)
 				if err := tx.Save(work); err != nil {
 					return err
 				}
 			}
-			return err
-		}
-	}
-	err := w.store.View(ctx, look(false))
-	if err == nil && len(due) > 0 {
-		err = w.store.Update(ctx, look(true))
+			return nil
+		})
 	}
 	if err != nil {
 		if ctx.Err() == nil {
@@ -114,6 +112,37 @@ func (w *Worker) due(ctx context.Context) (due []*cf.ServiceWork, next time.Dura
 		return nil, lookEvery
 	}
 	return due, next
+}
+
+func (w *Worker) look(tx cf.Tx, now time.Time) (due []*cf.ServiceWork, next time.Duration, err error) {
+	if due, err = w.lost(tx, now, time.Now()); err != nil {
+		return nil, 0, err
+	}
+	list, err := cf.List[cf.ServiceWork](tx, cf.Query{Order: []cf.Order{{Key: "due"}}, Limit: atOnce})
+	for _, work := range list {
+		if wait := work.Due.Sub(now); wait > 0 {
+			return due, min(lookEvery, wait), err
+		}
+		due = append(due, work)
+	}
+	return due, lookEvery, err
+}
+
+// lost is work that is put off for longer than any is: the clock was set back since,
+// or it is of an API whose clock is ahead and which may be at it. What moves is left
+// to that one.
+func (w *Worker) lost(tx cf.Tx, now, steady time.Time) (list []*cf.ServiceWork, err error) {
+	far, err := cf.List[cf.ServiceWork](tx, cf.Query{Where: []cf.Cond{{Key: "due", Op: cf.Greater, Values: []any{now.Add(2 * longestPause).UnixMicro()}}}})
+	there := map[string]bool{}
+	for _, work := range far {
+		there[work.GUID] = true
+		asLease := &cf.Lease{Meta: cf.Meta{GUID: work.GUID}, Beat: work.Due.UnixMicro()}
+		if w.put.Idle(asLease, steady) >= claimFor && len(list) < atOnce {
+			list = append(list, work)
+		}
+	}
+	w.put.Keep(func(guid string) bool { return there[guid] })
+	return list, err
 }
 
 // step does what can be done of one work now.
@@ -200,7 +229,7 @@ func (w *Worker) poll(ctx context.Context, c *client, at places, work *cf.Servic
 		}
 		// A failed operation may have left something behind.
 		return w.failed(ctx, work, &Error{Status: http.StatusOK, About: "Service broker error: " + clip(about), Uncertain: work.Verb == cf.Bind})
-	case w.now().After(work.Deadline):
+	case late(work):
 		return w.failed(ctx, work, &Error{About: "The service broker did not finish in time", Uncertain: true})
 	}
 	return w.waits(ctx, work, a)

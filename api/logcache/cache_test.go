@@ -158,7 +158,7 @@ func TestFilesAreBounded(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	c.files.trim(time.Now())
+	c.files.trim(time.Now(), false)
 	total := int64(0)
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -171,7 +171,12 @@ func TestFilesAreBounded(t *testing.T) {
 	if err != nil || total > 2*fileSize || total == 0 {
 		t.Errorf("%d bytes in %d files, %v", total, len(entries), err)
 	}
-	c.files.trim(time.Now().Add(2 * keepFiles))
+	late := time.Now().Add(2 * keepFiles)
+	c.files.trim(late, false)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
+		t.Errorf("a clock that was set removes logs, %v", err)
+	}
+	c.files.trim(late, true)
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("%d files of quiet apps are left, %v", len(entries), err)
 	}

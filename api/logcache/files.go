@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/dewpaas/dew/cf"
 )
 
 // Each app has two files: GUID.log, to which lines are appended, and GUID.old,
@@ -47,7 +49,7 @@ func (c *Cache) Keep(dir string, most int64, log *slog.Logger) error {
 		return fmt.Errorf("keep logs: %w", err)
 	}
 	f := &files{dir: dir, most: most, log: log, queue: make(chan filed, queuedLines), done: make(chan struct{})}
-	f.trim(c.now())
+	f.trim(c.now(), false)
 	c.files = f
 	go f.write(c.now)
 	return nil
@@ -81,6 +83,7 @@ func (f *files) write(now func() time.Time) {
 	size := 0
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
+	var clock cf.ClockWatch
 	trimmed := now()
 	for {
 		select {
@@ -101,7 +104,7 @@ func (f *files) write(now func() time.Time) {
 		size = 0
 		if now().Sub(trimmed) > time.Minute {
 			trimmed = now()
-			f.trim(trimmed)
+			f.trim(trimmed, clock.Settled(trimmed, trimmed))
 		}
 	}
 }
@@ -208,9 +211,9 @@ func parseRecord(b []byte) (line, bool) {
 	return l, l.at >= 0
 }
 
-// trim removes the files of apps that have been quiet for long, and the oldest
-// ones while there are too many bytes.
-func (f *files) trim(now time.Time) {
+// trim removes the files of apps that have been quiet for long, if the clock can be
+// believed, and the oldest ones while there are too many bytes.
+func (f *files) trim(now time.Time, believed bool) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
 		f.log.Warn("kept logs cannot be trimmed", "err", err)
@@ -226,7 +229,7 @@ func (f *files) trim(now time.Time) {
 	}
 	slices.SortFunc(infos, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
 	for _, info := range infos {
-		if total <= f.most && now.Sub(info.ModTime()) < keepFiles {
+		if total <= f.most && (!believed || now.Sub(info.ModTime()) < keepFiles) {
 			return
 		}
 		if err := os.Remove(filepath.Join(f.dir, info.Name())); err != nil {

@@ -75,7 +75,7 @@ func TestServerComesBack(t *testing.T) {
 // server is lost.
 func arrives(t *testing.T, b *Bus, got <-chan string, text string) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		if err := b.Publish("a", []byte(text)); err != nil {
 			t.Fatal(err)

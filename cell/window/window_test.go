@@ -136,7 +136,7 @@ func TestBorrow(t *testing.T) {
 		t.Errorf("write a frame: %v", err)
 	}
 	l.Close()
-	for end := time.Now().Add(30 * time.Second); h.lent.Load() != 0; {
+	for end := time.Now().Add(2 * time.Minute); h.lent.Load() != 0; {
 		if time.Now().After(end) {
 			t.Fatal("the places were not given back")
 		}

@@ -212,11 +212,14 @@ func (c *copier) run(ctx context.Context) {
 	if c.peers == nil {
 		return // whatever the ledger names came in here
 	}
+	var clock cf.ClockWatch
 	tick := time.NewTicker(copyEvery)
 	defer tick.Stop()
 	healthy := true
 	for {
-		err := c.depot.Converge(ctx, c.peers, dropletAge)
+		now := time.Now()
+		settled := clock.Settled(now, now)
+		err := c.depot.Converge(ctx, c.peers, func(used time.Time) bool { return settled && now.Sub(used) >= dropletAge })
 		if err != nil && ctx.Err() == nil && healthy {
 			c.log.Warn("packages or droplets of another API are not here yet", "err", err)
 		}

@@ -171,7 +171,7 @@ func (b *bench) serve(port uint16, f func(s stream)) *TCP {
 
 func (b *bench) dial(port uint16) *net.TCPConn {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, err := b.network.DialTCP(ctx, netip.AddrPortFrom(benchAddr, port))
 	if err != nil {
@@ -340,7 +340,7 @@ func TestDatagramsWithLinux(t *testing.T) {
 	}
 	defer l.Close()
 	defer packets.Close()
-	packets.SetDeadline(time.Now().Add(20 * time.Second))
+	packets.SetDeadline(time.Now().Add(time.Minute))
 	go func() {
 		buf := make([]byte, 70000)
 		for {

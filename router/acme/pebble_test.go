@@ -95,7 +95,7 @@ func getsOne(t *testing.T, address string) {
 	t.Helper()
 
 	var issuer string
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	client := &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{
 		ForceAttemptHTTP2: true,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(c tls.ConnectionState) error {
 			issuer = c.PeerCertificates[0].Issuer.CommonName
@@ -175,7 +175,7 @@ func startPebble(t *testing.T, program string, httpPort, tlsPort int) (directory
 			t.Logf("pebble: %s", b)
 		}
 	})
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
 			c.Close()

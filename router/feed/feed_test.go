@@ -93,7 +93,7 @@ func (s *street) update(f func(cf.Tx) error) {
 
 func (s *street) sync() {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.Context(), 2*time.Minute)
 	defer cancel()
 	if err := s.feed.Sync(ctx); err != nil {
 		s.Fatal(err)
@@ -232,7 +232,7 @@ func TestReplacementWithoutAFailedRequest(t *testing.T) {
 	s.instance(a, 0, says("new"))
 	old.Stopping = true
 	s.update(func(tx cf.Tx) error { return tx.Save(old) })
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := s.feed.Drained(ctx, old.GUID); err != nil {
 		t.Error(err)

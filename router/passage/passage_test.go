@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds every wait; a passing run never needs it.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // land is a cell with one instance, i-1, whose port 80 is somewhere.
 type land struct {

@@ -20,6 +20,9 @@ type Config struct {
 	Log      *slog.Logger
 	Patience time.Duration // how long a lease that does not move is respected; 15 s
 	Poll     time.Duration // between rounds that nobody asked for; 5 s
+	// Wall is the clock that people set: times that the ledger keeps are read off it,
+	// and nothing is measured with it. nil is time.Now.
+	Wall func() time.Time
 }
 
 // Concerns are the nouns whose changes a Leader should be woken for.
@@ -42,6 +45,9 @@ func New(cfg Config) *Leader {
 	}
 	if cfg.Poll == 0 {
 		cfg.Poll = 5 * time.Second
+	}
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
 	}
 	return &Leader{cfg: cfg, asks: make(chan chan struct{}), wake: make(chan struct{}, 1)}
 }
@@ -110,7 +116,7 @@ func (l *Leader) complain(what string, err error) {
 
 // lead works under a token until something fails.
 func (l *Leader) lead(ctx context.Context, token int64) error {
-	t := &term{l: l, token: token, begun: time.Now()}
+	t := &term{l: l, token: token, wall: l.cfg.Wall(), begun: time.Now()}
 	if err := t.load(ctx); err != nil {
 		return err
 	}
@@ -159,7 +165,8 @@ func (l *Leader) asking() (list []chan struct{}) {
 type term struct {
 	l     *Leader
 	token int64
-	begun time.Time // with the monotonic clock
+	wall  time.Time // when the term began, as the ledger keeps times
+	begun time.Time // the same by the monotonic clock
 	state *scheduler.State
 	beats map[string]int64 // of the cells, as last seen
 	wrote time.Time        // when the lease was last renewed
@@ -180,7 +187,7 @@ type turn struct {
 
 // now moves on with the monotonic clock: whoever sets the wall clock while a
 // term lasts moves no deadline.
-func (t *term) now() time.Time { return t.begun.Round(0).UTC().Add(time.Since(t.begun)) }
+func (t *term) now() time.Time { return t.wall.Round(0).UTC().Add(time.Since(t.begun)) }
 
 // newState has a seed of its own, so that no GUID comes twice.
 func newState() *scheduler.State {

@@ -8,10 +8,6 @@ import (
 	"github.com/dewpaas/dew/scheduler"
 )
 
-// longestWait is the longest that an instance waits after a crash: what the
-// ledger says beyond that comes from a clock that was set.
-const longestWait = 16 * time.Minute
-
 // load makes the state of what the ledger holds.
 func (t *term) load(ctx context.Context) error {
 	t.state, t.beats = newState(), map[string]int64{}
@@ -56,11 +52,17 @@ func cellOf(c *cf.Cell, heard time.Time) *scheduler.Cell {
 	return &scheduler.Cell{ID: c.GUID, Zone: c.Zone, MemoryMB: c.MemoryMB, DiskMB: c.DiskMB, Tenders: c.Tenders, Heard: heard, Leaving: c.Leaving}
 }
 
+// instanceOf is a placement as its new leader takes it over. The times in the ledger
+// are of another leader's clock, or of this one before it was set: a wait is believed
+// as far as its crashes explain it, and what waits for room gets its time anew.
 func instanceOf(p *cf.Placement, now time.Time) *scheduler.Instance {
 	created := earlier(p.CreatedAt, now)
+	if p.TaskGUID != "" && p.CellID == "" {
+		created = now
+	}
 	return &scheduler.Instance{GUID: p.GUID, Process: p.ProcessGUID, Version: p.Version, Index: p.Index, Task: p.TaskGUID, App: p.AppGUID,
 		MemoryMB: p.MemoryMB, DiskMB: p.DiskMB, Created: created, Cell: p.CellID, Stopping: p.Stopping, Crashes: p.Crashes,
-		NotBefore: earlier(p.Waits, now.Add(longestWait)), Problem: p.Problem, Since: created}
+		NotBefore: earlier(p.Waits, now.Add(scheduler.Pause(p.Crashes))), Problem: p.Problem, Since: created}
 }
 
 // read makes events of what differs between the ledger and the state. done are

@@ -153,7 +153,7 @@ func (t *term) crashed(tx cf.Tx, c scheduler.Crashed) ([]cf.LogLine, error) {
 	if _, err := t.event(tx, "app.crash", i.Process, data); err != nil { // its older name, which tools look for
 		return nil, err
 	}
-	return []cf.LogLine{{AppGUID: p.AppGUID, Time: time.Now(), Source: "API", Instance: "0",
+	return []cf.LogLine{{AppGUID: p.AppGUID, Time: t.l.cfg.Wall(), Source: "API", Instance: "0",
 		Text: fmt.Appendf(nil, "Process has crashed with type: %q: instance %d: %s", p.Type, i.Index, c.Exit.Description)}}, nil
 }
 
@@ -209,7 +209,7 @@ func (t *term) rolled(tx cf.Tx, d scheduler.Deployment) error {
 		return nil
 	}
 	if reason != row.Reason {
-		row.ChangedAt = time.Now().UTC()
+		row.ChangedAt = t.l.cfg.Wall().UTC()
 	}
 	row.Reason, row.Error = reason, problem
 	return tx.Save(row)
@@ -245,7 +245,7 @@ func (t *term) finished(tx cf.Tx, f scheduler.Finished) error {
 			return err
 		}
 	}
-	row.Status, row.Reason, row.Error, row.ChangedAt = cf.Finalized, f.Reason, "", time.Now().UTC()
+	row.Status, row.Reason, row.Error, row.ChangedAt = cf.Finalized, f.Reason, "", t.l.cfg.Wall().UTC()
 	if err := tx.Save(row); err != nil {
 		return err
 	}

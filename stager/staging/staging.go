@@ -101,6 +101,7 @@ const (
 func (s *Stager) Run(ctx context.Context) error {
 	var builds sync.WaitGroup
 	defer builds.Wait()
+	var clock cf.ClockWatch
 	again, sweep := time.NewTicker(min(lookAgain, s.c.Patience/3)), time.NewTicker(sweepTime)
 	defer again.Stop()
 	defer sweep.Stop()
@@ -117,6 +118,9 @@ func (s *Stager) Run(ctx context.Context) error {
 		case <-s.poke:
 		case <-again.C:
 		case <-sweep.C:
+			if now := time.Now(); !clock.Settled(now, now) {
+				continue // a droplet that is a minute old may look a year old
+			}
 			if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
 				s.c.Log.Error("sweep droplets", "err", err)
 			}

@@ -223,7 +223,7 @@ func TestUsage(t *testing.T) {
 		f.Close()
 	}
 	fmt.Fprintln(start, "go")
-	for deadline := time.Now().Add(30 * time.Second); ; runtime.Gosched() {
+	for deadline := time.Now().Add(2 * time.Minute); ; runtime.Gosched() {
 		u, err := h.Usage(busy.Process.Pid)
 		if err != nil {
 			t.Fatal(err)

@@ -130,7 +130,7 @@ func (y *yard) clear() {
 }
 
 func (y *yard) context() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	y.Cleanup(cancel)
 	return ctx
 }
@@ -450,7 +450,7 @@ func TestIdleKeeperEnds(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("it does not end")
 	}
 }

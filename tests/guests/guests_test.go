@@ -73,7 +73,7 @@ func (y *yard) attack(t *testing.T, td tender.Tender, name string) (tender.Exit,
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	e, err := i.Wait(ctx)
 	if err != nil {

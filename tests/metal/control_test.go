@@ -81,7 +81,7 @@ func TestCPUProfile(t *testing.T) {
 // TestQuestionsAndSignalsComeIn: the control channel is the console's first
 // port, and an event on it wakes the guest out of HLT.
 func TestQuestionsAndSignalsComeIn(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	i, lines := story(t, ctx, "term", 1)
 	stacks, err := i.Link().Ask(ctx, control.Stacks, nil)

@@ -64,7 +64,7 @@ func TestOutstandingQueriesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	m, err := (&dns.Conn{Conn: conn}).ReadMsg()
 	if err != nil || m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("the one too many: %v\n%v", err, m)
@@ -82,7 +82,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		m, err := exchange(c, asking("stock.apps.internal.", dns.TypeA))
 		if i < connections && (err != nil || len(m.Answer) != 3) {
 			t.Fatalf("connection %d: %v", i, err)

@@ -53,7 +53,7 @@ func TestGuestBehindItsTap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tap.Close()
-	tap.SetDeadline(time.Now().Add(10 * time.Second))
+	tap.SetDeadline(time.Now().Add(time.Minute))
 	query, err := asking("stock.apps.internal.", dns.TypeA).Pack()
 	if err != nil {
 		t.Fatal(err)

@@ -145,9 +145,9 @@ func (p *Peers) put(ctx context.Context, to string, d *droplet.Droplet) error {
 	return nil
 }
 
-// Converge fetches what the ledger names and this depot lacks, and sweeps
-// droplets that nobody names and that are older than age.
-func (d *Depot) Converge(ctx context.Context, p *Peers, age time.Duration) error {
+// Converge fetches what the ledger names and this depot lacks, and removes droplets
+// that nobody names and for which old is true, given when they were used last.
+func (d *Depot) Converge(ctx context.Context, p *Peers, old func(used time.Time) bool) error {
 	packages, droplets, err := d.named(ctx)
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func (d *Depot) Converge(ctx context.Context, p *Peers, age time.Duration) error
 			errs = append(errs, p.Droplet(ctx, d.Droplets, sum))
 		}
 	}
-	_, err = d.Droplets.Sweep(func(sum string, used time.Time) bool { return droplets[sum] || time.Since(used) < age })
+	_, err = d.Droplets.Sweep(func(sum string, used time.Time) bool { return droplets[sum] || !old(used) })
 	return errors.Join(append(errs, err)...)
 }
 
