@@ -66,7 +66,7 @@ func (c *call) start(a *cf.App, s *cf.Space, revision string) error {
 		}
 		revision = r.GUID
 	}
-	list, err := cf.List[cf.Process](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID)}})
+	list, err := c.processesOf(a)
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,11 @@ func (c *call) start(a *cf.App, s *cf.Space, revision string) error {
 		}
 	}
 	return c.within(s, computing)
+}
+
+// processesOf are the processes of an app, oldest first.
+func (c *call) processesOf(a *cf.App) ([]*cf.Process, error) {
+	return cf.List[cf.Process](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID)}, Order: []cf.Order{{Key: "created_at"}}})
 }
 
 // launch fixes what instances of the process are made from. A process without a

@@ -45,7 +45,7 @@ func (c *call) readLogs(w http.ResponseWriter) error {
 		}
 		tags = map[string]string{"app_id": a.GUID, "app_name": a.Name, "space_id": p.Space.GUID, "space_name": p.Space.Name, "organization_id": p.Org.GUID, "organization_name": p.Org.Name}
 		if q.Gauges {
-			processes, err = cf.List[cf.Process](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID)}})
+			processes, err = c.processesOf(a)
 		}
 		return err
 	})

@@ -164,11 +164,6 @@ func usageRoutes(t table) {
 		}
 		return c.summary([]string{s.GUID}, domains, obj{"self": c.link("spaces", s.GUID, "usage_summary"), "space": c.link("spaces", s.GUID)})
 	}))
-	// Usage is not recorded event by event; billing reads the summaries.
-	for _, noun := range []string{"app_usage_events", "service_usage_events"} {
-		empty(t, "/v3/"+noun, "after_guid")
-		t.get("/v3/"+noun+"/{guid}", func(*call) (any, error) { return nil, notFound("Usage event") })
-	}
 }
 
 func (c *call) summary(spaces []string, domains int, links obj) (obj, error) {

@@ -47,7 +47,7 @@ func (c *call) deployed(a *cf.App) ([]string, error) {
 	if a.State != cf.Started {
 		return guids, nil
 	}
-	list, err := cf.List[cf.Process](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID)}})
+	list, err := c.processesOf(a)
 	for _, p := range list {
 		if p.Launch != nil && p.Launch.RevisionGUID != "" && p.Instances > 0 {
 			guids = append(guids, p.Launch.RevisionGUID)
@@ -67,7 +67,7 @@ func (c *call) newestRevision(app string) (*cf.Revision, error) {
 // snapshot is the app as a revision would keep it.
 func (c *call) snapshot(a *cf.App) (*cf.Revision, error) {
 	r := &cf.Revision{AppGUID: a.GUID, SpaceGUID: a.SpaceGUID, DropletGUID: a.DropletGUID, Env: maps.Clone(a.Env), Commands: map[string]*string{}}
-	list, err := cf.List[cf.Process](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID)}, Order: []cf.Order{{Key: "created_at"}}})
+	list, err := c.processesOf(a)
 	for _, p := range list {
 		r.Commands[p.Type] = p.Command
 	}

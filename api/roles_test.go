@@ -137,7 +137,10 @@ func (w *world) fill(app string) {
 	g["processes"] = guid(w.do(200, admin, "GET", "/v3/apps/"+app+"/processes/web", ""))
 	g["audit_events"] = at(w.do(200, admin, "GET", "/v3/audit_events?target_guids="+app, ""), "resources.0.guid").(string)
 	g["stacks"], g["buildpacks"], g["isolation_segments"] = "cflinuxfs4", "go_buildpack", "none"
-	g["read"], g["app_usage_events"], g["service_usage_events"] = app, "none", "none"
+	g["read"] = app
+	for _, noun := range []string{"app_usage_events", "service_usage_events"} {
+		g[noun] = at0(w.do(200, admin, "GET", "/v3/"+noun, ""))
+	}
 	done := w.do(202, admin, "DELETE", "/v3/domains/"+guid(w.do(201, admin, "POST", "/v3/domains", `{"name":"gone.test"}`)), "")
 	g["jobs"] = filepath.Base(done["Location"].(string))
 }

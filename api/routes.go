@@ -19,6 +19,7 @@ func (s *Server) routes(t table) {
 	s.manifestRoutes(t)
 	s.settingRoutes(t)
 	s.platformRoutes(t)
+	s.usageEventRoutes(t)
 	s.groupRoutes(t)
 	s.brokerRoutes(t)
 	s.offeringRoutes(t)

@@ -56,19 +56,23 @@ func (s *Server) sweep(ctx context.Context) error {
 	before := func(age time.Duration) cf.Cond {
 		return cf.Cond{Key: "created_at", Op: cf.Less, Values: []any{s.now().Add(-age).UnixMicro()}}
 	}
-	for _, f := range []func(tx cf.Tx) error{
-		func(tx cf.Tx) error { return drop[cf.Job](tx, before(keepJobs), cf.Is("state", "COMPLETE", "FAILED")) },
-		func(tx cf.Tx) error { return drop[cf.AuditEvent](tx, before(keepEvents)) },
-		func(tx cf.Tx) error { return drop[cf.Crash](tx, before(keepEvents)) },
-		func(tx cf.Tx) error {
+	for _, f := range []func(tx cf.Tx) (int, error){
+		func(tx cf.Tx) (int, error) {
+			return drop[cf.Job](tx, before(keepJobs), cf.Is("state", "COMPLETE", "FAILED"))
+		},
+		func(tx cf.Tx) (int, error) { return drop[cf.AuditEvent](tx, before(keepEvents)) },
+		func(tx cf.Tx) (int, error) { return dropUsage[cf.AppUsage](tx, before(s.keepUsage)) },
+		func(tx cf.Tx) (int, error) { return dropUsage[cf.ServiceUsage](tx, before(s.keepUsage)) },
+		func(tx cf.Tx) (int, error) { return drop[cf.Crash](tx, before(keepEvents)) },
+		func(tx cf.Tx) (int, error) {
 			return drop[cf.Task](tx, before(keepTasks), cf.Is("state", cf.TaskSucceeded, cf.TaskFailed))
 		},
-		func(tx cf.Tx) error {
+		func(tx cf.Tx) (int, error) {
 			return drop[cf.Build](tx, before(keepEvents), cf.Is("state", "STAGED", "FAILED"))
 		},
-		expireOld,
+		func(tx cf.Tx) (int, error) { return 0, expireOld(tx) },
 	} {
-		if err := s.store.Update(ctx, f); err != nil {
+		if err := s.inBatches(ctx, f); err != nil {
 			return err
 		}
 	}
@@ -78,17 +82,31 @@ func (s *Server) sweep(ctx context.Context) error {
 	return s.sweepBlobs(ctx)
 }
 
-func drop[T any, P interface {
-	*T
-	cf.Record
-}](tx cf.Tx, where ...cf.Cond) error {
-	list, err := cf.List[T, P](tx, cf.Query{Where: where, Limit: sweepAtOnce})
-	for _, r := range list {
-		if err := tx.Delete(r); err != nil {
+// inBatches runs f, each time in a transaction of its own, until it finds less
+// than a whole batch: nobody waits long for the ledger, and nothing piles up.
+func (s *Server) inBatches(ctx context.Context, f func(tx cf.Tx) (int, error)) error {
+	for {
+		var n int
+		err := s.store.Update(ctx, func(tx cf.Tx) (err error) { n, err = f(tx); return err })
+		if err != nil || n < sweepAtOnce {
 			return err
 		}
 	}
-	return err
+}
+
+// drop deletes a batch of the records that meet the conditions, and tells how
+// many it was.
+func drop[T any, P interface {
+	*T
+	cf.Record
+}](tx cf.Tx, where ...cf.Cond) (int, error) {
+	list, err := cf.List[T, P](tx, cf.Query{Where: where, Limit: sweepAtOnce})
+	for _, r := range list {
+		if err := tx.Delete(r); err != nil {
+			return 0, err
+		}
+	}
+	return len(list), err
 }
 
 // expireOld marks packages and droplets that their apps will not need again.

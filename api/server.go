@@ -42,6 +42,7 @@ type Config struct {
 	Egress   egress.Guard           // where tenants may make the platform connect to
 	Metrics  []prometheus.Collector // shown at /metrics beside the API's own
 	Upload   int64                  // bytes that an upload may have; DefaultUpload if 0
+	Usage    time.Duration          // how long usage events are kept; DefaultKeepUsage if 0
 	Log      *slog.Logger
 	URL      string // how clients reach the API, without a slash at the end
 	Domain   string // the shared domain made at the first start
@@ -83,6 +84,7 @@ type Server struct {
 	domain    string
 	hosts     map[string]bool // of the API itself: no tenant gets them
 	maxUpload int64
+	keepUsage time.Duration
 	tickets   [32]byte // key of download tickets
 	now       func() time.Time
 	clock     cf.ClockWatch // the sweeper's
@@ -92,7 +94,7 @@ type Server struct {
 // that every foundation has.
 func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{store: c.Store, uaa: c.UAA, blobs: c.Blobs, stager: c.Stager, runtime: c.Runtime, droplets: c.Droplets, logs: c.Logs, log: c.Log,
-		url: strings.TrimSuffix(c.URL, "/"), domain: c.Domain, maxUpload: cmp.Or(c.Upload, DefaultUpload), now: time.Now}
+		url: strings.TrimSuffix(c.URL, "/"), domain: c.Domain, maxUpload: cmp.Or(c.Upload, DefaultUpload), keepUsage: cmp.Or(c.Usage, DefaultKeepUsage), now: time.Now}
 	if s.logs == nil {
 		s.logs = logcache.New(logcache.DefaultBounds())
 	}
@@ -227,7 +229,7 @@ func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) links(w http.ResponseWriter, _ *http.Request) {
 	links := obj{"self": obj{"href": s.url + "/v3"}}
-	for _, name := range strings.Fields("apps processes packages builds droplets deployments tasks routes domains organizations spaces roles users buildpacks stacks audit_events jobs feature_flags security_groups organization_quotas space_quotas service_instances service_credential_bindings resource_matches") {
+	for _, name := range strings.Fields("apps processes packages builds droplets deployments tasks routes domains organizations spaces roles users buildpacks stacks audit_events jobs feature_flags security_groups organization_quotas space_quotas service_instances service_credential_bindings resource_matches app_usage_events service_usage_events") {
 		links[name] = obj{"href": s.url + "/v3/" + name}
 	}
 	reply(w, http.StatusOK, obj{"links": links})

@@ -9,6 +9,9 @@
 // indexes: the database, not the caller, decides who wins a race. A query can
 // only name declared keys; an unknown one is refused as cf.Invalid.
 //
+// What a transaction changes of apps, tasks, builds and service instances it also
+// records as usage (cf.AppUsage, cf.ServiceUsage), whoever runs it.
+//
 // It owns the connection pools and starts no goroutine of its own. Updates are
 // serializable: SQLite has one writer, PostgreSQL runs the function again when
 // it lost to another.

@@ -31,14 +31,23 @@ func columns(k cf.Keys) []string {
 }
 
 func (t *tx) Insert(r cf.Record) error {
+	if err := t.insert(r); err != nil {
+		return err
+	}
+	return t.came(r)
+}
+
+func (t *tx) insert(r cf.Record) error {
 	m := r.Base()
 	if m.GUID == "" {
 		m.GUID = cf.NewGUID()
 	}
-	// Microseconds: what the created_at column keeps, so that memory and
-	// disk agree.
 	if m.CreatedAt.IsZero() {
-		m.CreatedAt = t.db.now().UTC().Truncate(time.Microsecond)
+		now, err := t.instant(r)
+		if err != nil {
+			return err
+		}
+		m.CreatedAt = now
 	}
 	m.UpdatedAt = m.CreatedAt
 	names, args, err := row(r)
@@ -55,6 +64,17 @@ func (t *tx) Insert(r cf.Record) error {
 }
 
 func (t *tx) Save(r cf.Record) error {
+	old, err := t.before(r)
+	if err == nil {
+		err = t.save(r)
+	}
+	if err != nil || old == nil {
+		return err
+	}
+	return t.became(old, r)
+}
+
+func (t *tx) save(r cf.Record) error {
 	r.Base().UpdatedAt = t.db.now().UTC().Truncate(time.Microsecond)
 	names, args, err := row(r)
 	if err != nil {
@@ -69,6 +89,13 @@ func (t *tx) Save(r cf.Record) error {
 }
 
 func (t *tx) Delete(r cf.Record) error {
+	old, err := t.before(r)
+	if err == nil && old != nil {
+		err = t.goes(old)
+	}
+	if err != nil {
+		return err
+	}
 	stmt := fmt.Sprintf("DELETE FROM %s WHERE guid = %s", r.Noun(), t.db.dialect.Param(1))
 	return t.touchOne("delete from ", r, stmt, r.Base().GUID)
 }

@@ -68,8 +68,9 @@ type dataFlags struct {
 
 // apiFlags say what an API tells of itself.
 type apiFlags struct {
-	URL    string `help:"How clients reach the API; unless given http://localhost:PORT, or with HTTPS https://localhost:PORT or https://api.DOMAIN:PORT."`
-	Domain string `default:"apps.localhost" help:"Shared domain of apps, made at the first start."`
+	URL       string        `help:"How clients reach the API; unless given http://localhost:PORT, or with HTTPS https://localhost:PORT or https://api.DOMAIN:PORT."`
+	Domain    string        `default:"apps.localhost" help:"Shared domain of apps, made at the first start."`
+	KeepUsage time.Duration `default:"744h" help:"How long the events are kept that say what apps and services used, for whoever bills for it."`
 }
 
 // cellFlags say what a cell has to offer.

@@ -28,6 +28,11 @@ func Run(t *testing.T, open func(t *testing.T) cf.Store) {
 		{"a failed update leaves nothing", atomic},
 		{"concurrent updates are serializable", counter},
 		{"a view writes nothing", readOnly},
+		{"usage of processes", processUsage},
+		{"usage of tasks and builds", onceUsage},
+		{"usage of what goes with its owner", goneUsage},
+		{"usage of service instances", serviceUsage},
+		{"usage is recorded with its change", usageIsAtomic},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
