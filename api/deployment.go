@@ -10,7 +10,7 @@ import (
 )
 
 var deploymentList = listing[*cf.Deployment]{
-	filters: filters{"app_guids": by("app_guid"), "status_values": by("status_value"), "status_reasons": by("status_reason")},
+	filters: filters{"app_guids": by("app_guid"), "status_values": by("status_value"), "status_reasons": by("status_reason"), "states": byOldState},
 	visible: inVisibleSpaces, show: showDeployment,
 }
 
@@ -63,6 +63,23 @@ func oldState(d *cf.Deployment) string {
 		return "PREPAUSED"
 	}
 	return d.Reason
+}
+
+// byOldState finds those that oldState calls so.
+func byOldState(_ *call, q *cf.Query, values []string) error {
+	var any []cf.Cond
+	for _, v := range values {
+		switch v {
+		case "DEPLOYED":
+			any = append(any, cf.Is("status_reason", "DEPLOYED", "SUPERSEDED"))
+		case "DEPLOYING", "PREPAUSED": // told apart by what the instances do now
+			any = append(any, cf.Is("status_reason", "DEPLOYING"))
+		default:
+			any = append(any, cf.Is("status_reason", v))
+		}
+	}
+	q.AnyOf = append(q.AnyOf, any)
+	return nil
 }
 
 func (s *Server) deploymentRoutes(t table) {

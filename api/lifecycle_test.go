@@ -8,13 +8,16 @@ import (
 	"testing"
 )
 
-// at digs into an answer: "status.reason", "resources.0.guid".
+// at digs into an answer: "status.reason", "resources.0.guid", "resources.#" for how many.
 func at(v any, path string) any {
 	for _, part := range strings.Split(path, ".") {
 		switch x := v.(type) {
 		case map[string]any:
 			v = x[part]
 		case []any:
+			if part == "#" {
+				return float64(len(x))
+			}
 			var i int
 			if _, err := fmt.Sscan(part, &i); err != nil || i >= len(x) {
 				return nil

@@ -24,6 +24,22 @@ func by(key string) filter {
 	}
 }
 
+// byOther is the filter for all other values of a key.
+func byOther(key string) filter {
+	return func(_ *call, q *cf.Query, values []string) error {
+		other := cf.Is(key, values...)
+		other.Op = cf.NotIn
+		q.Where = append(q.Where, other)
+		return nil
+	}
+}
+
+// byNone is the filter for what nothing has here.
+func byNone(_ *call, q *cf.Query, _ []string) error {
+	q.Where = append(q.Where, cf.Is[string]("guid"))
+	return nil
+}
+
 // byLower is by for keys whose values are kept in lower case, as those of DNS are.
 func byLower(key string) filter {
 	return func(c *call, q *cf.Query, values []string) error {

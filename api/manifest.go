@@ -228,6 +228,9 @@ func (c *call) applyApp(s *cf.Space, m manifestApp) ([]*cf.ServiceWork, error) {
 	if err := c.tx.Save(a); err != nil {
 		return nil, err
 	}
+	if err := c.record("audit.app.update", target(a), s, obj{"manifest_triggered": true}); err != nil {
+		return nil, err
+	}
 	if err := c.applyProcesses(s, a, m); err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func (s *Server) processRoutes(t table) {
 		}
 	}
 	for path, find := range map[string]finder{"/v3/processes/{guid}": (*call).processByGUID, "/v3/apps/{guid}/processes/{type}": (*call).processByType} {
-		t.get(path, with(find, look, (*call).getProcess))
+		t.get(path, with(find, look, (*call).getProcess), "embed")
 		t.patch(path, with(find, operate, (*call).updateProcess))
 		t.post(path+"/actions/scale", 202, with(find, operate, (*call).scale))
 		t.get(path+"/stats", with(find, look, (*call).stats))
@@ -177,7 +177,7 @@ func (c *call) getProcess(p *cf.Process, _ *cf.App) (any, error) {
 	if !c.may(s, secrets) {
 		o["command"] = "[PRIVATE DATA HIDDEN]"
 	}
-	return o, nil
+	return o, c.embed(o, p)
 }
 
 func (c *call) processByGUID(what right) (*cf.Process, *cf.App, error) {

@@ -10,7 +10,7 @@ import (
 
 const maxRevisions = 100
 
-var revisionList = listing[*cf.Revision]{filters: filters{"versions": byNumber("version")}, order: []string{"version"}, visible: inVisibleSpaces, show: showRevision}
+var revisionList = listing[*cf.Revision]{filters: filters{"versions": byNumber("version"), "deployable": byDeployable}, order: []string{"version"}, visible: inVisibleSpaces, show: showRevision}
 
 func showRevision(c *call, r *cf.Revision) (obj, error) {
 	d, err := cf.First[cf.Droplet](c.tx, cf.Is("guid", r.DropletGUID), cf.Is("state", "STAGED"))
@@ -21,6 +21,27 @@ func showRevision(c *call, r *cf.Revision) (obj, error) {
 	return c.described(&r.Meta, "revisions", obj{"version": r.Version, "description": r.Description, "deployable": d != nil, "droplet": obj{"guid": r.DropletGUID},
 		"processes": processes, "sidecars": []obj{}, "relationships": obj{"app": toOne(r.AppGUID)},
 		"links": obj{"app": c.link("apps", r.AppGUID), "environment_variables": c.link("revisions", r.GUID, "environment_variables")}}), err
+}
+
+// byDeployable finds the revisions whose droplets are still there, or the others.
+func byDeployable(c *call, q *cf.Query, values []string) error {
+	want := strings.Join(values, ",")
+	if want != "true" && want != "false" {
+		return badQuery("Deployable must be a boolean")
+	}
+	droplets, err := guidsOf[cf.Droplet](c, cf.Query{Where: []cf.Cond{cf.Is("state", "STAGED"), cf.Is("app_guid", c.param("guid"))}})
+	if err != nil {
+		return err
+	}
+	revisions, err := cf.List[cf.Revision](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", c.param("guid"))}})
+	guids := []string{}
+	for _, r := range revisions {
+		if slices.Contains(droplets, r.DropletGUID) == (want == "true") {
+			guids = append(guids, r.GUID)
+		}
+	}
+	q.Where = append(q.Where, cf.Is("guid", guids...))
+	return err
 }
 
 func (s *Server) revisionRoutes(t table) {

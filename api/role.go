@@ -114,12 +114,17 @@ func (c *call) createUser() (any, error) {
 	}
 	var b struct {
 		GUID     string   `json:"guid"`
+		Username string   `json:"username"`
+		Origin   string   `json:"origin"`
 		Metadata metadata `json:"metadata"`
 	}
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
-	if b.GUID == "" || len(b.GUID) > 200 {
+	switch {
+	case b.Username != "" || b.Origin != "": // CAPI makes such users in its UAA, for identity providers that it trusts
+		return nil, unprocessable("Users cannot be made by username: there is no identity provider but uaa. Make an account (POST /Users), then a user with its guid.")
+	case b.GUID == "" || len(b.GUID) > 200:
 		return nil, unprocessable("Guid must be a string of 1 to 200 characters")
 	}
 	u := &cf.User{Meta: cf.Meta{GUID: b.GUID}}

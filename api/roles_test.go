@@ -383,11 +383,10 @@ Only admins may where nobody is named. Who may see nothing of a thing is told th
 // plainParams leaves out what every list understands.
 func plainParams(params []string) []string {
 	var out []string
-	all := false
+	all := slices.Contains(params, "page") || slices.Contains(params, "label_selector")
 	for _, p := range params {
 		switch {
-		case p == "page" || p == "per_page" || p == "order_by" || p == "guids" || p == "label_selector" || strings.HasPrefix(p, "created_at") || strings.HasPrefix(p, "updated_at"):
-			all = true
+		case all && p == "guids" || p == "page" || p == "per_page" || p == "order_by" || p == "label_selector" || strings.HasPrefix(p, "created_at") || strings.HasPrefix(p, "updated_at"):
 		default:
 			out = append(out, "`"+p+"`")
 		}

@@ -222,6 +222,13 @@ func (c *call) deleteDomain() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	shares, err := c.tx.Count(new(cf.DomainShare), cf.Query{Where: []cf.Cond{cf.Is("domain_guid", d.GUID)}})
+	if err == nil && shares > 0 {
+		err = unprocessable("This domain is shared with other organizations. Unshare before deleting.")
+	}
+	if err != nil {
+		return nil, err
+	}
 	if err := c.tx.Delete(d); err != nil {
 		return nil, err
 	}
@@ -241,17 +248,26 @@ func (c *call) shareDomain() (any, error) {
 		err = unprocessable("Domains can not be shared with other organizations unless they are scoped to an organization.")
 	}
 	for _, to := range m.Data {
-		if err != nil {
-			break
-		}
-		if _, err = c.orgFrom(to.GUID); err == nil {
-			err = c.tx.Insert(&cf.DomainShare{DomainGUID: d.GUID, OrgGUID: to.GUID})
+		if err == nil {
+			err = c.shareWith(d, to.GUID)
 		}
 	}
 	if err != nil {
-		return nil, taken(err, "The domain is already shared with that organization.")
+		return nil, err
 	}
 	return m, c.note(d, "share")
+}
+
+// shareWith shares a domain with an organization that may have it already.
+func (c *call) shareWith(d *cf.Domain, org string) error {
+	if _, err := c.orgFrom(org); err != nil {
+		return err
+	}
+	old, err := cf.First[cf.DomainShare](c.tx, cf.Is("domain_guid", d.GUID), cf.Is("organization_guid", org))
+	if err != nil || old != nil {
+		return err
+	}
+	return c.tx.Insert(&cf.DomainShare{DomainGUID: d.GUID, OrgGUID: org})
 }
 
 func (c *call) unshareDomain() (any, error) {
@@ -285,7 +301,7 @@ func (c *call) reserved() (any, error) {
 
 var routeList = listing[*cf.Route]{
 	filters: filters{"space_guids": by("space_guid"), "domain_guids": by("domain_guid"), "hosts": byLower("host"), "paths": by("path"),
-		"organization_guids": byOrg,
+		"organization_guids": byOrg, "ports": byNone, "service_instance_guids": byNone, // there are no TCP routes and no route services
 		"app_guids": func(c *call, q *cf.Query, values []string) error {
 			guids, err := c.mapped(values...)
 			q.Where = append(q.Where, cf.Is("guid", guids...))
@@ -328,7 +344,11 @@ func showRoute(c *call, r *cf.Route) (obj, error) {
 }
 
 func (c *call) destinations(r *cf.Route) ([]obj, error) {
-	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: []cf.Cond{cf.Is("route_guid", r.GUID)}, Order: []cf.Order{{Key: "created_at"}}})
+	return c.destinationsBy(cf.Is("route_guid", r.GUID))
+}
+
+func (c *call) destinationsBy(where ...cf.Cond) ([]obj, error) {
+	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: where, Order: []cf.Order{{Key: "created_at"}}})
 	out := []obj{}
 	for _, d := range list {
 		out = append(out, showDestination(d))
@@ -357,7 +377,7 @@ func (s *Server) routeRoutes(t table) {
 		return obj{"data": []obj{}, "links": obj{"self": c.link("routes", r.GUID, "relationships", "shared_spaces")}}, nil
 	}))
 	t.post("/v3/routes/{guid}/relationships/shared_spaces", 200, withRoute(operate, func(*call, *cf.Route) (obj, error) { return nil, disabled("route_sharing") }))
-	t.get("/v3/routes/{guid}/destinations", withRoute(look, (*call).showDestinations))
+	t.get("/v3/routes/{guid}/destinations", withRoute(look, (*call).showDestinations), "guids", "app_guids")
 	t.patch("/v3/routes/{guid}/destinations/{destination}", (*call).updateDestination)
 	t.post("/v3/routes/{guid}/destinations", 200, withRoute(operate, func(c *call, r *cf.Route) (obj, error) { return c.mapRoute(r, false) }))
 	t.patch("/v3/routes/{guid}/destinations", withRoute(operate, func(c *call, r *cf.Route) (obj, error) { return c.mapRoute(r, true) }))
@@ -436,7 +456,7 @@ func (c *call) createRoute() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.Port != nil {
+	if b.Port != nil && *b.Port != 0 {
 		return nil, unprocessable("Routes with protocol 'http' do not support ports.")
 	}
 	r := &cf.Route{SpaceGUID: s.GUID, DomainGUID: d.GUID, Host: strings.ToLower(b.Host), Path: b.Path}
@@ -598,7 +618,13 @@ func (c *call) deleteUnmapped() (any, error) {
 }
 
 func (c *call) showDestinations(r *cf.Route) (obj, error) {
-	list, err := c.destinations(r)
+	where := []cf.Cond{cf.Is("route_guid", r.GUID)}
+	for name, key := range map[string]string{"guids": "guid", "app_guids": "app_guid"} {
+		if text := c.r.URL.Query().Get(name); text != "" {
+			where = append(where, cf.Is(key, strings.Split(text, ",")...))
+		}
+	}
+	list, err := c.destinationsBy(where...)
 	return obj{"destinations": list, "links": obj{"self": c.link("routes", r.GUID, "destinations"), "route": c.link("routes", r.GUID)}}, err
 }
 

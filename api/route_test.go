@@ -107,3 +107,49 @@ func TestBalancingByHash(t *testing.T) {
 		}
 	}
 }
+
+// TestFilters: parameters that clients know find what they should, and nothing else.
+func TestFilters(t *testing.T) {
+	f := newFoundation(t)
+	admin := f.login("admin", "pw")
+	token, org, space, app := f.tenant(admin, "ann")
+	domain := guid(f.do(200, token, "GET", "/v3/organizations/"+org+"/domains/default", ""))
+	route := guid(f.do(201, token, "POST", "/v3/routes", `{"host":"h","port":0,"relationships":{`+to("space", space)+`,`+to("domain", domain)+`}}`))
+	f.do(422, token, "POST", "/v3/routes", `{"host":"h2","port":1024,"relationships":{`+to("space", space)+`,`+to("domain", domain)+`}}`)
+	d := at(f.do(200, token, "POST", "/v3/routes/"+route+"/destinations", `{"destinations":[{"app":{"guid":"`+app+`"}},{"app":{"guid":"`+app+`","process":{"type":"worker"}}}]}`), "destinations.0.guid").(string)
+	f.want(f.do(200, token, "GET", "/v3/routes?ports=0,1024", ""), "pagination.total_results", 0.0)
+	f.want(f.do(200, token, "GET", "/v3/routes?service_instance_guids=none", ""), "pagination.total_results", 0.0)
+	destinations := "/v3/routes/" + route + "/destinations"
+	f.want(f.do(200, token, "GET", destinations+"?guids="+d, ""), "destinations.0.guid", d)
+	f.want(f.do(200, token, "GET", destinations+"?guids="+d, ""), "destinations.#", 1.0)
+	f.want(f.do(200, token, "GET", destinations+"?app_guids=none", ""), "destinations.#", 0.0)
+	f.want(f.do(200, token, "GET", destinations+"?app_guids="+app, ""), "destinations.#", 2.0)
+
+	created := "/v3/audit_events?types=audit.app.create&space_guids=" + space
+	f.want(f.do(200, token, "GET", created+"&target_guids="+app, ""), "pagination.total_results", 1.0)
+	f.want(f.do(200, token, "GET", created+"&target_guids[not]="+app, ""), "pagination.total_results", 0.0)
+	f.want(f.do(200, token, "GET", created+"&target_guids[not]=other", ""), "pagination.total_results", 1.0)
+
+	f.want(f.do(200, token, "GET", "/v3/deployments?states=DEPLOYED", ""), "pagination.total_results", 0.0)
+	f.do(400, token, "GET", "/v3/apps/"+app+"/revisions?deployable=perhaps", "")
+	f.want(f.do(200, token, "GET", "/v3/apps/"+app+"/revisions?deployable=true", ""), "pagination.total_results", 0.0)
+	f.want(f.do(200, token, "GET", "/v3/apps/"+app+"/processes/web?embed=process_instances", ""), "process_instances.#", 0.0)
+	f.do(400, token, "GET", "/v3/apps/"+app+"/processes/web?embed=all", "")
+}
+
+// TestSharedDomains: a domain is shared as often as one likes, and stays while it is.
+func TestSharedDomains(t *testing.T) {
+	f := newFoundation(t)
+	admin := f.login("admin", "pw")
+	_, org, _, _ := f.tenant(admin, "ann")
+	_, other, _, _ := f.tenant(admin, "bob")
+	domain := guid(f.do(201, admin, "POST", "/v3/domains", `{"name":"shared.example","relationships":{`+to("organization", org)+`}}`))
+	shares := "/v3/domains/" + domain + "/relationships/shared_organizations"
+	for range 2 {
+		f.do(200, admin, "POST", shares, `{"data":[{"guid":"`+other+`"}]}`)
+	}
+	f.want(f.do(200, admin, "GET", "/v3/domains/"+domain, ""), "relationships.shared_organizations.data.#", 1.0)
+	f.do(422, admin, "DELETE", "/v3/domains/"+domain, "")
+	f.do(204, admin, "DELETE", shares+"/"+other, "")
+	f.do(202, admin, "DELETE", "/v3/domains/"+domain, "")
+}

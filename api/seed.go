@@ -87,7 +87,7 @@ func (s *Server) settingRoutes(t table) {
 }
 
 var eventList = listing[*cf.AuditEvent]{
-	filters: filters{"types": by("type"), "target_guids": by("target_guid"), "space_guids": by("space_guid"), "organization_guids": by("organization_guid")},
+	filters: filters{"types": by("type"), "target_guids": by("target_guid"), "target_guids[not]": byOther("target_guid"), "space_guids": by("space_guid"), "organization_guids": by("organization_guid")},
 	visible: visibleEvents,
 	show: func(c *call, e *cf.AuditEvent) (obj, error) {
 		data := e.Data
