@@ -64,12 +64,17 @@ func (o *observed) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (o *observed) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
+// Metrics answers with the figures, to whoever asks.
+func (s *Server) Metrics() http.Handler {
+	return promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
+}
+
 // serveMetrics is for those who see everything: figures name all tenants' apps.
 func (c *call) serveMetrics(w http.ResponseWriter) error {
 	if !c.auditor() {
 		return forbidden()
 	}
-	promhttp.HandlerFor(c.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP(w, c.r)
+	c.Metrics().ServeHTTP(w, c.r)
 	return nil
 }
 
@@ -89,7 +94,7 @@ var (
 	memoryDesc   = describe("app_memory_bytes", "Memory that an instance uses.", ofInstance...)
 	limitDesc    = describe("app_memory_limit_bytes", "Memory that an instance may use.", ofInstance...)
 	diskDesc     = describe("app_disk_bytes", "Files that an instance has written.", ofInstance...)
-	linesDesc    = describe("log_lines_total", "Log lines: received, not delivered to a syslog drain.", "what")
+	linesDesc    = describe("log_lines_total", "Log lines: received, over a limit of their app, not delivered to a syslog drain.", "what")
 	logBytesDesc = describe("log_bytes", "Bytes of log lines in memory.")
 	buildsDesc   = describe("builds", "Builds by state.", "state")
 	tasksDesc    = describe("tasks", "Tasks by state.", "state")
@@ -117,7 +122,11 @@ func (f figures) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	logs := f.logs.Figures()
-	for what, n := range map[string]uint64{"received": logs.Received, "undelivered": logs.Undelivered} {
+	lines := map[string]uint64{"received": logs.Received, "undelivered": logs.Undelivered}
+	if f.limited != nil {
+		lines["limited"] = f.limited()
+	}
+	for what, n := range lines {
 		ch <- prometheus.MustNewConstMetric(linesDesc, prometheus.CounterValue, float64(n), what)
 	}
 	gauge(logBytesDesc, float64(logs.Bytes))

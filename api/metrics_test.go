@@ -7,6 +7,7 @@ import (
 
 func TestMetrics(t *testing.T) {
 	f := newRunning(t)
+	f.api.limited = func() uint64 { return 7 }
 	admin := f.login("admin", "pw")
 	ann, _, _, app := f.tenant(admin, "ann")
 	f.pushed(ann, app)
@@ -16,7 +17,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`dew_apps{state="STARTED"} 1`, `dew_app_instances_wanted{app="app",app_guid="` + app + `",organization="ann",process="web",space="dev"} 2`,
 		`dew_app_instance_state{` + of + `,state="RUNNING"} 1`, `dew_app_memory_bytes{` + of + `} 1.048576e+06`, `dew_app_memory_limit_bytes{` + of + `} 1.073741824e+09`,
-		`dew_builds{state="STAGED"} 1`, `dew_log_lines_total{what="received"} `, `dew_api_request_seconds_count{code="202",method="POST"} `, "go_goroutines ",
+		`dew_builds{state="STAGED"} 1`, `dew_log_lines_total{what="received"} `, `dew_log_lines_total{what="limited"} 7`, `dew_api_request_seconds_count{code="202",method="POST"} `, "go_goroutines ",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s in\n%s", want, text)

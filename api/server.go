@@ -41,6 +41,7 @@ type Config struct {
 	Logs     *logcache.Cache        // takes the lines that the API writes too, and answers cf logs
 	Egress   egress.Guard           // where tenants may make the platform connect to
 	Metrics  []prometheus.Collector // shown at /metrics beside the API's own
+	Limited  func() uint64          // log lines of apps that were over a limit, of all cells; nil: there are no cells
 	Upload   int64                  // bytes that an upload may have; DefaultUpload if 0
 	Usage    time.Duration          // how long usage events are kept; DefaultKeepUsage if 0
 	Log      *slog.Logger
@@ -79,6 +80,7 @@ type Server struct {
 	logs      *logcache.Cache
 	brokers   *broker.Worker
 	metrics   metrics
+	limited   func() uint64 // may be nil
 	log       *slog.Logger
 	url       string
 	domain    string
@@ -105,7 +107,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s.brokers = broker.New(c.Store, c.Egress, c.Log)
 	rand.Read(s.tickets[:]) // never fails since Go 1.24
-	s.metrics = s.newMetrics(c.Metrics)
+	s.metrics, s.limited = s.newMetrics(c.Metrics), c.Limited
 	return s, s.seed(ctx)
 }
 

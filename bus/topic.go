@@ -41,6 +41,7 @@ func (c Change) About(nouns []cf.Noun) bool {
 type Used struct {
 	Cell      string              `json:"cell"`
 	Instances map[string]cf.Usage `json:"instances"`
+	Limited   uint64              `json:"limited"` // log lines over a limit, since the cell began
 }
 
 // Ask is a question whether what is in the ledger was seen; its answer is the same.

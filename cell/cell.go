@@ -81,6 +81,7 @@ type Cell struct {
 	wake    chan struct{}
 	prefix  string // of the names of this cell's guests on the host
 	closing atomic.Bool
+	limited atomic.Uint64 // lines of guests that were over a limit
 	rows    map[string]*cf.Report
 
 	keeping sync.Mutex // guards the next: one looks for a keeper at a time

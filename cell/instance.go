@@ -69,7 +69,7 @@ func newInstance(c *Cell, l label) *instance {
 	if p.Launch != nil {
 		rate = p.Launch.LogRate
 	}
-	i.out = &output{logs: c.cfg.Logs, kept: &i.console, rate: rate, clock: time.Now, line: cf.LogLine{AppGUID: p.AppGUID, Source: source(p), Instance: strconv.Itoa(p.Index)}}
+	i.out = &output{logs: c.cfg.Logs, kept: &i.console, limited: &c.limited, rate: rate, clock: time.Now, line: cf.LogLine{AppGUID: p.AppGUID, Source: source(p), Instance: strconv.Itoa(p.Index)}}
 	return i
 }
 

@@ -2,10 +2,12 @@ package cell
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dewpaas/dew/cf"
@@ -28,6 +30,8 @@ type output struct {
 	rate  int64      // bytes a second; negative: no limit
 	clock func() time.Time
 
+	limited *atomic.Uint64 // the cell's count of lines over a limit
+
 	mu     sync.Mutex // guards what follows: both outputs share the rate
 	second int64      // the one that spent is of, Unix time
 	spent  int64      // bytes let through in it
@@ -49,7 +53,9 @@ func (o *output) read(r io.Reader, isErr bool) {
 			if lines == maxLines {
 				o.say(now, "app instance exceeded log rate limit (%d lines/sec)", maxLines)
 			}
-			b.Discard(b.Buffered()) // never fails
+			rest, _ := b.Peek(b.Buffered()) // neither fails
+			o.limited.Add(1 + uint64(bytes.Count(rest, []byte{'\n'})))
+			b.Discard(len(rest))
 			text = nil
 		}
 		if n := len(text); n > 0 && text[n-1] == '\n' {
@@ -92,6 +98,7 @@ func (o *output) admit(now time.Time, n int64) bool {
 		o.spent += n
 		return true
 	}
+	o.limited.Add(1)
 	if !o.told {
 		o.told = true
 		o.say(now, "app instance exceeded log rate limit (%d bytes/sec)", o.rate)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -38,7 +39,7 @@ func TestOutputCutsLines(t *testing.T) {
 		long + long + "z":   {long, long, "z"},
 	} {
 		var got listing
-		o := &output{logs: &got, kept: new(tender.Console), rate: -1, clock: time.Now}
+		o := &output{logs: &got, kept: new(tender.Console), limited: new(atomic.Uint64), rate: -1, clock: time.Now}
 		o.read(iotest.OneByteReader(strings.NewReader(text)), false)
 		if fmt.Sprintf("%q", []string(got)) != fmt.Sprintf("%q", want) {
 			t.Errorf("%.40q of %d bytes: %d lines, want %d", text, len(text), len(got), len(want))
@@ -53,7 +54,7 @@ func FuzzOutput(f *testing.F) {
 	f.Add(strings.Repeat("x", maxLine+1)+"\n", uint64(2))
 	f.Fuzz(func(t *testing.T, text string, seed uint64) {
 		var got listing
-		o := &output{logs: &got, kept: new(tender.Console), rate: -1, clock: time.Now}
+		o := &output{logs: &got, kept: new(tender.Console), limited: new(atomic.Uint64), rate: -1, clock: time.Now}
 		r := rand.New(rand.NewPCG(seed, 0))
 		o.read(&pieces{text, r}, false)
 		if all := strings.Join(got, ""); all != strings.ReplaceAll(text, "\n", "") {
@@ -85,7 +86,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 func TestOutputKeepsToItsRate(t *testing.T) {
 	var got listing
 	now := time.Unix(100, 0)
-	o := &output{logs: &got, kept: new(tender.Console), rate: 10, clock: func() time.Time { return now }}
+	o := &output{logs: &got, kept: new(tender.Console), limited: new(atomic.Uint64), rate: 10, clock: func() time.Time { return now }}
 	say := func(text string) { o.read(strings.NewReader(text), false) }
 	say("12345\n12345\nx\ny\n")
 	now = now.Add(time.Second)
@@ -94,6 +95,9 @@ func TestOutputKeepsToItsRate(t *testing.T) {
 		t.Errorf("%d bytes in the last second", rate)
 	}
 	say("12345\n123\n")
+	if n := o.limited.Load(); n != 3 {
+		t.Errorf("%d lines over the limit were counted", n)
+	}
 	want := `["12345" "12345" "E:app instance exceeded log rate limit (10 bytes/sec)" "1234567" "E:app instance exceeded log rate limit (10 bytes/sec)" "123"]`
 	if s := fmt.Sprintf("%q", []string(got)); s != want {
 		t.Errorf("got %s\nwant %s", s, want)
@@ -143,7 +147,7 @@ func TestAFloodOfLinesIsNotLookedAt(t *testing.T) {
 	var got listing
 	now := time.Unix(100, 0)
 	looks := 0
-	o := &output{logs: &got, kept: new(tender.Console), rate: -1, clock: func() time.Time { looks++; return now }}
+	o := &output{logs: &got, kept: new(tender.Console), limited: new(atomic.Uint64), rate: -1, clock: func() time.Time { looks++; return now }}
 	const flood = 100 * maxLines
 	later := strings.NewReader("after\n")
 	o.read(io.MultiReader(strings.NewReader(strings.Repeat("x\n", flood)), reader(func([]byte) (int, error) {
@@ -152,6 +156,9 @@ func TestAFloodOfLinesIsNotLookedAt(t *testing.T) {
 	}), later), false)
 	if looks > 2*maxLines {
 		t.Errorf("%d lines of %d were looked at", looks, flood)
+	}
+	if n := o.limited.Load(); n != flood-maxLines {
+		t.Errorf("%d lines over the limit were counted of %d", n, flood-maxLines)
 	}
 	if n := len(got); n != maxLines+2 || got[n-2] != "E:app instance exceeded log rate limit (10000 lines/sec)" || got[n-1] != "after" {
 		t.Errorf("%d lines, the last %q", n, got[max(0, n-3):])

@@ -54,6 +54,9 @@ func (c *Cell) Usage() map[string]cf.Usage {
 	return all
 }
 
+// LinesLimited is how many lines of guests were over a limit, since the cell began.
+func (c *Cell) LinesLimited() uint64 { return c.limited.Load() }
+
 // entitled is how much of one core an instance has a right to when all want all
 // they can get: the part of the host's that its memory is of the cell's.
 func (c *Cell) entitled(memoryMB int) float64 {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -147,6 +148,9 @@ func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		cw.limit.begin() // what is still to be flushed
 		cw.limit.end()
 		s.metrics.observe(cw.status, end.Sub(x.start), cw.n, x.in.n)
+		if x.used != nil {
+			x.used.byStatus[classOf(cw.status)].Add(1)
+		}
 		if s.cfg.AccessLog != nil {
 			b.log(cw, r, x, end)
 		}
@@ -172,6 +176,7 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 	host = hostKey(nil, host)
 	pool, house := b.srv.find(host, []byte(target))
 	if x.pool = pool; house {
+		r.RemoteAddr = b.client(r)
 		b.srv.cfg.House.ServeHTTP(w, r)
 		return
 	}
@@ -191,6 +196,21 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 		http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
 	}
 	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), crossingKey{}, x)))
+}
+
+// client is the address of who asks, as a load balancer tells it where there is one.
+func (b *bridge) client(r *http.Request) string {
+	ip, _, err := net.SplitHostPort(r.RemoteAddr)
+	said := r.Header.Values("X-Forwarded-For")
+	if err != nil || len(said) == 0 || !b.srv.trusts(ip) {
+		return r.RemoteAddr
+	}
+	list := strings.Split(said[len(said)-1], ",")
+	last, err := netip.ParseAddr(strings.TrimSpace(list[len(list)-1]))
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return netip.AddrPortFrom(last, 0).String()
 }
 
 func (x *crossing) readPin(h http.Header) bool {
@@ -237,7 +257,7 @@ func (b *bridge) rewrite(p *httputil.ProxyRequest) {
 		}
 	}
 	h.Set("X-Forwarded-Proto", x.proto)
-	if b.srv.cfg.TrustForwarded {
+	if b.srv.trusts(ip) {
 		if v := in.Get("X-Forwarded-Proto"); v != "" {
 			h.Set("X-Forwarded-Proto", v)
 		}

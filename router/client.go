@@ -14,16 +14,17 @@ import (
 // client is one connection from the street, served by one goroutine.
 type client struct {
 	guard
-	srv    *Server
-	in     []byte // in[r:w] is unread; a head stays in place while it is served
-	r, w   int
-	remote string
-	ip     string
-	proto  string // "http" or "https"
-	req    http1.Request
-	random *rand.ChaCha8 // request ids need to be unique, not secret
-	served bool          // a request was read on this connection
-	taken  bool          // net/http serves it now
+	srv     *Server
+	in      []byte // in[r:w] is unread; a head stays in place while it is served
+	r, w    int
+	remote  string
+	ip      string
+	proto   string // "http" or "https"
+	trusted bool   // it is a load balancer of ours
+	req     http1.Request
+	random  *rand.ChaCha8 // request ids need to be unique, not secret
+	served  bool          // a request was read on this connection
+	taken   bool          // net/http serves it now
 
 	// What the reaper looks at to notice clients that have gone.
 	busySince atomic.Int64 // tick at which the request began; 0: none

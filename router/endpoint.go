@@ -21,6 +21,7 @@ type endpoint struct {
 	active    atomic.Int64              // requests under way
 	gone      atomic.Bool               // the table no longer names it
 	downUntil atomic.Pointer[time.Time] // dialing failed; by the clock that nobody sets
+	byStatus  [6]atomic.Int64           // requests, by class of status
 	drained   chan struct{}
 	once      sync.Once
 

@@ -94,6 +94,9 @@ func (x *exchange) finish() {
 	x.end = time.Now()
 	c.srv.metrics.active.Add(-1)
 	c.srv.metrics.observe(x.status, x.end.Sub(x.start), x.answer.wrote, x.sending.moved+int64(len(x.whole)))
+	if x.up != nil && x.status != 0 {
+		x.up.endpoint.byStatus[classOf(x.status)].Add(1)
+	}
 	if x.logged && x.status != 0 {
 		x.log()
 	}

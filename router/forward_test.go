@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -53,7 +54,7 @@ func TestHeadersToTheAppAndBack(t *testing.T) {
 }
 
 func TestTrustedForwarding(t *testing.T) {
-	l := newLab(t, func(c *Config) { c.TrustForwarded = true })
+	l := newLab(t, func(c *Config) { c.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	l.route(goApp(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header["X-Forwarded-Proto"], r.Header["X-Forwarded-Client-Cert"])
 	}))

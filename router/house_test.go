@@ -5,9 +5,31 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 )
+
+// TestHouseIsToldTheClient: by a load balancer that is known, and by nobody else.
+func TestHouseIsToldTheClient(t *testing.T) {
+	house := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) })
+	for _, tt := range []struct {
+		proxies, said, want string
+	}{
+		{"127.0.0.0/8", "X-Forwarded-For: 9.9.9.9, 192.0.2.7\r\n", "192.0.2.7:0"},
+		{"127.0.0.0/8", "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 2001:db8::1\r\n", "[2001:db8::1]:0"},
+		{"127.0.0.0/8", "X-Forwarded-For: 192.0.2.7, nobody\r\n", "127.0.0.1:"},
+		{"127.0.0.0/8", "", "127.0.0.1:"},
+		{"10.0.0.0/8", "X-Forwarded-For: 192.0.2.7\r\n", "127.0.0.1:"},
+	} {
+		l := newLab(t, func(c *Config) {
+			c.House, c.Own, c.Proxies = house, map[string]bool{"api.test": true}, []netip.Prefix{netip.MustParsePrefix(tt.proxies)}
+		})
+		if _, got := l.do("GET / HTTP/1.1\r\nHost: api.test\r\n" + tt.said + "\r\n"); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s behind %s: %s", tt.said, tt.proxies, got)
+		}
+	}
+}
 
 // TestHouseAnswersWhereNoRouteDoes: on one connection, in any order, and with
 // bodies that came with their heads and bodies that did not.

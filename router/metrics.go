@@ -1,10 +1,10 @@
 package router
 
 import (
-	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // bounds of the response time histogram, in seconds.
@@ -22,15 +22,21 @@ type metrics struct {
 	dialErrors, retries, refused, cutShort, turned atomic.Int64
 }
 
+// classes are the classes of status, by hundreds.
+var classes = [6]string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+func classOf(status int) int {
+	if class := status / 100; class < len(classes) {
+		return class
+	}
+	return 0
+}
+
 func (m *metrics) observe(status int, took time.Duration, out, in int64) {
 	if status == 0 {
 		return
 	}
-	class := status / 100
-	if class > 5 {
-		class = 0
-	}
-	m.byStatus[class].Add(1)
+	m.byStatus[classOf(status)].Add(1)
 	seconds, i := took.Seconds(), 0
 	for i < len(bounds) && seconds > bounds[i] {
 		i++
@@ -41,57 +47,69 @@ func (m *metrics) observe(status int, took time.Duration, out, in int64) {
 	m.in.Add(in)
 }
 
-// WriteMetrics writes the figures in Prometheus' text format 0.0.4.
-func (s *Server) WriteMetrics(w io.Writer) error {
-	m, p := &s.metrics, printer{w: w}
-	p.head("dew_router_requests_total", "counter", "Requests answered, by class of status.")
-	for class, name := range []string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"} {
-		p.printf("dew_router_requests_total{status=%q} %d\n", name, m.byStatus[class].Load())
+// Describe says nothing in advance: the figures are few and always the same.
+func (s *Server) Describe(chan<- *prometheus.Desc) {}
+
+// Collect tells the figures to Prometheus.
+func (s *Server) Collect(ch chan<- prometheus.Metric) {
+	m := &s.metrics
+	requests := prometheus.NewDesc("dew_router_requests_total", "Requests answered, by class of status.", []string{"status"}, nil)
+	for class, name := range classes {
+		ch <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(m.byStatus[class].Load()), name)
 	}
-	p.head("dew_router_response_seconds", "histogram", "Time from a request's head to the end of its answer.")
-	total := int64(0)
+	buckets, total := map[float64]uint64{}, uint64(0)
 	for i := range m.buckets {
-		le := "+Inf"
-		if i < len(bounds) {
-			le = fmt.Sprint(bounds[i])
+		if total += uint64(m.buckets[i].Load()); i < len(bounds) {
+			buckets[bounds[i]] = total
 		}
-		total += m.buckets[i].Load()
-		p.printf("dew_router_response_seconds_bucket{le=%q} %d\n", le, total)
 	}
-	p.printf("dew_router_response_seconds_sum %g\n", time.Duration(m.nanos.Load()).Seconds())
-	p.printf("dew_router_response_seconds_count %d\n", total)
+	took := prometheus.NewDesc("dew_router_response_seconds", "Time from a request's head to the end of its answer.", nil, nil)
+	ch <- prometheus.MustNewConstHistogram(took, total, time.Duration(m.nanos.Load()).Seconds(), buckets)
 	for _, f := range []struct {
-		name, kind, help string
-		v                *atomic.Int64
+		name string
+		kind prometheus.ValueType
+		help string
+		v    *atomic.Int64
 	}{
-		{"sent_bytes_total", "counter", "Bytes sent to clients.", &m.out},
-		{"received_bytes_total", "counter", "Bytes of request bodies.", &m.in},
-		{"requests_active", "gauge", "Requests under way.", &m.active},
-		{"connections", "gauge", "Client connections.", &m.conns},
-		{"tunnels", "gauge", "Upgraded connections.", &m.tunnels},
-		{"dial_errors_total", "counter", "Connections to instances that failed.", &m.dialErrors},
-		{"retries_total", "counter", "Requests sent again.", &m.retries},
-		{"refused_requests_total", "counter", "Requests that broke HTTP's rules.", &m.refused},
-		{"cut_short_total", "counter", "Answers that an instance did not finish.", &m.cutShort},
-		{"turned_away_total", "counter", "Connections above the limit.", &m.turned},
+		{"sent_bytes_total", prometheus.CounterValue, "Bytes sent to clients.", &m.out},
+		{"received_bytes_total", prometheus.CounterValue, "Bytes of request bodies.", &m.in},
+		{"requests_active", prometheus.GaugeValue, "Requests under way.", &m.active},
+		{"connections", prometheus.GaugeValue, "Client connections.", &m.conns},
+		{"tunnels", prometheus.GaugeValue, "Upgraded connections.", &m.tunnels},
+		{"dial_errors_total", prometheus.CounterValue, "Connections to instances that failed.", &m.dialErrors},
+		{"retries_total", prometheus.CounterValue, "Requests sent again.", &m.retries},
+		{"refused_requests_total", prometheus.CounterValue, "Requests that broke HTTP's rules.", &m.refused},
+		{"cut_short_total", prometheus.CounterValue, "Answers that an instance did not finish.", &m.cutShort},
+		{"turned_away_total", prometheus.CounterValue, "Connections above the limit.", &m.turned},
 	} {
-		p.head("dew_router_"+f.name, f.kind, f.help)
-		p.printf("dew_router_%s %d\n", f.name, f.v.Load())
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("dew_router_"+f.name, f.help, nil, nil), f.kind, float64(f.v.Load()))
 	}
-	return p.err
+	s.collectApps(ch)
 }
 
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) head(name, kind, help string) {
-	p.printf("# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
-}
-
-func (p *printer) printf(format string, a ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, a...)
+// collectApps tells of each instance that has a route what it was asked.
+func (s *Server) collectApps(ch chan<- prometheus.Metric) {
+	requests := prometheus.NewDesc("dew_app_requests_total", "Requests that an instance was given, by class of status.", []string{"app_guid", "index", "instance", "status"}, nil)
+	type row struct {
+		*endpoint
+		byStatus [len(classes)]int64
+	}
+	rows := map[string]*row{} // by instance: it may have several ports
+	for _, e := range s.table.endpoints() {
+		r := rows[e.Instance]
+		if r == nil {
+			r = &row{endpoint: e}
+			rows[e.Instance] = r
+		}
+		for class := range classes {
+			r.byStatus[class] += e.byStatus[class].Load()
+		}
+	}
+	for _, r := range rows {
+		for class, name := range classes {
+			if n := r.byStatus[class]; n > 0 {
+				ch <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(n), r.App, r.index, r.Instance, name)
+			}
+		}
 	}
 }

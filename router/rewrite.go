@@ -20,7 +20,7 @@ func (x *exchange) appendRequest(dst []byte, e *endpoint) []byte {
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	dst = append(dst, q.Host...)
 	dst = append(dst, '\r', '\n')
-	trusted := c.srv.cfg.TrustForwarded
+	trusted := c.trusted
 	var proto, started bool
 	for i := range q.Fields {
 		f := &q.Fields[i]

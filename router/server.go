@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,9 +31,10 @@ type Config struct {
 	AccessLog AccessLog // none
 	TLS       *tls.Config
 
-	// TrustForwarded keeps X-Forwarded-Proto and X-Forwarded-Client-Cert as
-	// they come: only behind a load balancer that sets them.
-	TrustForwarded bool
+	// Proxies are where load balancers in front of the router are. From them
+	// X-Forwarded-Proto and X-Forwarded-Client-Cert are kept as they come, and
+	// the house is told the client that they wrote last into X-Forwarded-For.
+	Proxies []netip.Prefix
 	// SessionCookies are the app's cookies that make a session sticky; JSESSIONID.
 	SessionCookies []string
 
@@ -217,6 +220,7 @@ func (s *Server) run(conn net.Conn, proto string) {
 	if host, _, err := net.SplitHostPort(c.remote); err == nil {
 		c.ip = host
 	}
+	c.trusted = s.trusts(c.ip)
 	var seed [32]byte
 	crand.Read(seed[:])
 	c.random = rand.NewChaCha8(seed)
@@ -230,6 +234,15 @@ func (s *Server) run(conn net.Conn, proto string) {
 		c.close()
 		s.metrics.conns.Add(-1)
 	}
+}
+
+// trusts tells whether an address is a load balancer's.
+func (s *Server) trusts(ip string) bool {
+	if len(s.cfg.Proxies) == 0 {
+		return false
+	}
+	a, err := netip.ParseAddr(ip)
+	return err == nil && slices.ContainsFunc(s.cfg.Proxies, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
 }
 
 func (s *Server) forget(c *client) {

@@ -21,11 +21,12 @@ import (
 	"github.com/dewpaas/dew/router/passage"
 )
 
-// doors are where an API or a cell is reached without a router in this process:
-// plain HTTP of an API, and the private address of either.
+// doors are where a process is reached without a router in it: plain HTTP of an
+// API, the private address of an API or a cell, and the figures of all.
 type doors struct {
 	log            *slog.Logger
 	plain, private net.Listener // nil: not served
+	figures        net.Listener // nil: not served
 	servers        []*http.Server
 	serves         []func() error
 }
@@ -108,7 +109,7 @@ func (d *doors) shutdown(ctx context.Context) {
 }
 
 func (d *doors) close() error {
-	for _, l := range []net.Listener{d.plain, d.private} {
+	for _, l := range []net.Listener{d.plain, d.private, d.figures} {
 		if l != nil {
 			l.Close() // who is let in by then is served
 		}

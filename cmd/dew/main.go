@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -100,8 +101,11 @@ func run(ctx context.Context, c *console, args []string) int {
 	if err != nil {
 		panic(err) // the commands struct itself is wrong: no user can cause it
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help": // as cf has it: help, help VERB
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	verb, err := parser.Parse(args)
 	if exited >= 0 { // help was printed

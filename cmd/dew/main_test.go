@@ -23,7 +23,7 @@ func TestWrongCommandLineNamesTheRemedy(t *testing.T) {
 }
 
 func TestHelpIsNoError(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"version", "--help"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"version", "--help"}, {"help", "version"}} {
 		code, out, errOut := runForTest(t, args...)
 		if code != 0 || errOut != "" || !strings.Contains(out, "Usage: dew") {
 			t.Errorf("%q: code %d, stdout %q, stderr %q", args, code, out, errOut)

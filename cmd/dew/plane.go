@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/dewpaas/dew/api"
 	"github.com/dewpaas/dew/api/blob"
 	"github.com/dewpaas/dew/api/egress"
@@ -87,7 +89,7 @@ func (f *platform) apiURL() string {
 func (f *platform) openAPI(ctx context.Context) (err error) {
 	k := f.plane
 	config := api.Config{Store: f.ledger, UAA: k.login, Blobs: k.blobs, Droplets: k.depot, Logs: k.logs, URL: f.facts.URL, Domain: f.facts.Domain, Log: f.log,
-		Egress: f.guard(), Runtime: f.runtime(), Usage: f.setup.api.KeepUsage}
+		Egress: f.guard(), Runtime: f.runtime(), Usage: f.setup.api.KeepUsage, Limited: f.limited, Metrics: []prometheus.Collector{parts{f}}}
 	switch {
 	case f.stager != nil:
 		config.Stager = f.stager
@@ -278,14 +280,16 @@ func (s *sounding) heard(a bus.Ask) {
 
 // hearUsage gathers what cells elsewhere say of their instances.
 func (f *platform) hearUsage() func() map[string]cf.Usage {
-	u := &usage{cells: map[string]said{}}
-	f.onUsage = u.heard
+	u := &usage{cells: map[string]said{}, counts: map[string]uint64{}}
+	f.usage = u
 	return u.all
 }
 
 type usage struct {
-	mu    sync.Mutex // guards cells
-	cells map[string]said
+	mu      sync.Mutex // guards what follows
+	cells   map[string]said
+	counts  map[string]uint64 // by cell: of lines over a limit, as it said last
+	limited uint64            // of all cells, also of those that are gone
 }
 
 // said is what a cell said last.
@@ -301,6 +305,12 @@ func (u *usage) heard(m bus.Used) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.cells[m.Cell] = said{time.Now(), m.Instances}
+	if before := u.counts[m.Cell]; m.Limited >= before {
+		u.limited += m.Limited - before
+	} else { // the cell began anew
+		u.limited += m.Limited
+	}
+	u.counts[m.Cell] = m.Limited
 }
 
 func (u *usage) all() map[string]cf.Usage {
@@ -324,7 +334,7 @@ func (f *platform) tellUsage(ctx context.Context) {
 	tick := time.NewTicker(usageEvery)
 	defer tick.Stop()
 	for {
-		bus.Usage().Publish(f.bus, bus.Used{Cell: f.identity.Name, Instances: f.cell.Usage()})
+		bus.Usage().Publish(f.bus, bus.Used{Cell: f.identity.Name, Instances: f.cell.Usage(), Limited: f.cell.LinesLimited()})
 		select {
 		case <-ctx.Done():
 			return
@@ -346,8 +356,8 @@ func (f *platform) subscribe() error {
 	if f.plane != nil {
 		hear(bus.Lines().Subscribe(f.bus, f.plane.logs.Log))
 	}
-	if f.onUsage != nil {
-		hear(bus.Usage().Subscribe(f.bus, f.onUsage))
+	if f.usage != nil {
+		hear(bus.Usage().Subscribe(f.bus, f.usage.heard))
 	}
 	if f.leader != nil {
 		hear(bus.Asks().Subscribe(f.bus, f.answer))

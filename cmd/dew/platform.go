@@ -44,10 +44,10 @@ type platform struct {
 	logs     cf.Logs
 	trunk    *trunk // nil: the log cache is here
 
-	plane   *plane         // the API
-	onUsage func(bus.Used) // hears cells elsewhere; nil: there are none
-	stager  *staging.Stager
-	leader  *leader.Leader
+	plane  *plane // the API
+	usage  *usage // hears cells elsewhere; nil: there are none
+	stager *staging.Stager
+	leader *leader.Leader
 
 	cell   *landlord.Cell
 	window *net.UnixListener // at which the cell's owner looks into it
@@ -104,7 +104,7 @@ func (f *platform) open(ctx context.Context) (err error) {
 	for _, s := range []step{
 		{f.roles.api, f.openPlane}, {!f.roles.api && !f.onlyCell(), f.readFacts}, {true, f.openLogs}, {f.roles.stager, f.openStager},
 		{f.roles.router, f.openFeed}, {f.roles.scheduler, f.openLeader}, {f.roles.cell && f.entrance != nil, f.openGate}, {f.roles.cell, f.openCell},
-		{f.roles.api, f.openAPI}, {f.roles.router, f.openRouter}, {f.roles.cell, f.openSocket},
+		{f.roles.api, f.openAPI}, {f.roles.router, f.openRouter}, {f.roles.cell, f.openSocket}, {f.figures != "", f.openFigures},
 	} {
 		if s.needed {
 			if err := s.open(ctx); err != nil {
@@ -131,6 +131,11 @@ func (f *platform) listenAll() (err error) {
 	if f.listen != "" {
 		if f.doors.plain, err = net.Listen("tcp", f.listen); err != nil {
 			return fmt.Errorf("listen: %w", err)
+		}
+	}
+	if f.figures != "" {
+		if f.doors.figures, err = net.Listen("tcp", f.figures); err != nil {
+			return fmt.Errorf("listen for who reads figures: %w", err)
 		}
 	}
 	if f.private.Private != "" {

@@ -52,6 +52,7 @@ type setup struct {
 	roles
 	data    string
 	debug   bool
+	figures string // address of /metrics; "": nowhere
 	fleet   fleetFlags
 	api     apiFlags
 	cell    cellFlags
@@ -62,8 +63,9 @@ type setup struct {
 
 // dataFlags say where a process keeps what is its own.
 type dataFlags struct {
-	Data  string `default:"/var/lib/dew" type:"path" env:"DEW_DATA" help:"Folder for what this machine keeps. Made when it is missing."`
-	Debug bool   `help:"Log what the scheduler decides."`
+	Data    string `default:"/var/lib/dew" type:"path" env:"DEW_DATA" help:"Folder for what this machine keeps. Made when it is missing."`
+	Debug   bool   `help:"Log what the scheduler decides."`
+	Metrics string `placeholder:"ADDRESS" help:"Address at which anybody may read figures for Prometheus, http://ADDRESS/metrics, for example 127.0.0.1:9100."`
 }
 
 // apiFlags say what an API tells of itself.
@@ -99,7 +101,7 @@ type upCmd struct {
 // Run stays until it is told to end. Guests go on then, and the next dew up finds
 // them again; dew down ends them too.
 func (u *upCmd) Run(ctx context.Context, c *console) error {
-	return serve(ctx, c, &setup{roles: roles{true, true, true, true, true}, data: u.Data, debug: u.Debug, api: u.apiFlags, cell: u.cellFlags, street: &u.streetFlags})
+	return serve(ctx, c, &setup{roles: roles{true, true, true, true, true}, data: u.Data, debug: u.Debug, figures: u.Metrics, api: u.apiFlags, cell: u.cellFlags, street: &u.streetFlags})
 }
 
 // apiCmd is the role api. Without a ledger that others share it stages too: then
@@ -114,7 +116,7 @@ type apiCmd struct {
 
 func (a *apiCmd) setup() *setup {
 	r := roles{api: true, stager: a.Store == ""}
-	return &setup{roles: r, data: a.Data, debug: a.Debug, fleet: a.fleetFlags, api: a.apiFlags, listen: a.Listen, private: a.privateFlags}
+	return &setup{roles: r, data: a.Data, debug: a.Debug, figures: a.Metrics, fleet: a.fleetFlags, api: a.apiFlags, listen: a.Listen, private: a.privateFlags}
 }
 
 func (a *apiCmd) Run(ctx context.Context, c *console) error { return serve(ctx, c, a.setup()) }
@@ -126,7 +128,7 @@ type stagerCmd struct {
 }
 
 func (s *stagerCmd) Run(ctx context.Context, c *console) error {
-	return serve(ctx, c, &setup{roles: roles{stager: true}, data: s.Data, debug: s.Debug, fleet: s.fleetFlags})
+	return serve(ctx, c, &setup{roles: roles{stager: true}, data: s.Data, debug: s.Debug, figures: s.Metrics, fleet: s.fleetFlags})
 }
 
 // schedulerCmd is the role scheduler. Of several one leads.
@@ -136,7 +138,7 @@ type schedulerCmd struct {
 }
 
 func (s *schedulerCmd) Run(ctx context.Context, c *console) error {
-	return serve(ctx, c, &setup{roles: roles{scheduler: true}, data: s.Data, debug: s.Debug, fleet: s.fleetFlags})
+	return serve(ctx, c, &setup{roles: roles{scheduler: true}, data: s.Data, debug: s.Debug, figures: s.Metrics, fleet: s.fleetFlags})
 }
 
 // cellCmd is the role cell.
@@ -151,7 +153,7 @@ func (l *cellCmd) Run(ctx context.Context, c *console) error {
 	if l.Private == "" {
 		return withHint(errors.New("nothing says where routers find this cell"), "--private ADDRESS:PORT, an address of this machine that they reach")
 	}
-	return serve(ctx, c, &setup{roles: roles{cell: true}, data: l.Data, debug: l.Debug, fleet: l.fleetFlags, cell: l.cellFlags, private: l.privateFlags})
+	return serve(ctx, c, &setup{roles: roles{cell: true}, data: l.Data, debug: l.Debug, figures: l.Metrics, fleet: l.fleetFlags, cell: l.cellFlags, private: l.privateFlags})
 }
 
 // routerCmd is the role router.
@@ -162,7 +164,7 @@ type routerCmd struct {
 }
 
 func (r *routerCmd) Run(ctx context.Context, c *console) error {
-	return serve(ctx, c, &setup{roles: roles{router: true}, data: r.Data, debug: r.Debug, fleet: r.fleetFlags, street: &r.streetFlags})
+	return serve(ctx, c, &setup{roles: roles{router: true}, data: r.Data, debug: r.Debug, figures: r.Metrics, fleet: r.fleetFlags, street: &r.streetFlags})
 }
 
 // serve runs one process of a foundation until it is told to end.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,15 +22,16 @@ import (
 
 // streetFlags say how clients reach apps and the API.
 type streetFlags struct {
-	Listen    string `default:":8080" help:"Address for plain HTTP."`
-	TLSListen string `name:"tls-listen" default:":8443" help:"Address for HTTPS, where one of the next three says where certificates come from."`
-	TLS       bool   `name:"tls" xor:"tls" help:"HTTPS with certificates of a development CA, made in DATA/tls; clients must be told to trust it."`
-	TLSCert   string `name:"tls-cert" xor:"tls" type:"path" placeholder:"FILE" help:"HTTPS with this certificate (PEM, with its chain). Read again when it changes."`
-	TLSKey    string `name:"tls-key" type:"path" placeholder:"FILE" help:"The certificate's key (PEM)."`
-	ACME      string `name:"acme" xor:"tls" placeholder:"EMAIL" help:"HTTPS with certificates of Let's Encrypt, or of --acme-directory, for every host that has a route; EMAIL gets its warnings. Kept in DATA/acme."`
-	Directory string `name:"acme-directory" placeholder:"URL" help:"Another ACME authority."`
-	Roots     string `name:"acme-roots" type:"path" placeholder:"FILE" help:"Certificates (PEM) to trust when speaking to that authority."`
-	Plain     string `enum:"redirect,serve,off" default:"redirect" help:"Where there is HTTPS, what is done with plain HTTP: ${enum}."`
+	Listen    string         `default:":8080" help:"Address for plain HTTP."`
+	TLSListen string         `name:"tls-listen" default:":8443" help:"Address for HTTPS, where one of the next three says where certificates come from."`
+	TLS       bool           `name:"tls" xor:"tls" help:"HTTPS with certificates of a development CA, made in DATA/tls; clients must be told to trust it."`
+	TLSCert   string         `name:"tls-cert" xor:"tls" type:"path" placeholder:"FILE" help:"HTTPS with this certificate (PEM, with its chain). Read again when it changes."`
+	TLSKey    string         `name:"tls-key" type:"path" placeholder:"FILE" help:"The certificate's key (PEM)."`
+	ACME      string         `name:"acme" xor:"tls" placeholder:"EMAIL" help:"HTTPS with certificates of Let's Encrypt, or of --acme-directory, for every host that has a route; EMAIL gets its warnings. Kept in DATA/acme."`
+	Directory string         `name:"acme-directory" placeholder:"URL" help:"Another ACME authority."`
+	Roots     string         `name:"acme-roots" type:"path" placeholder:"FILE" help:"Certificates (PEM) to trust when speaking to that authority."`
+	Proxies   []netip.Prefix `placeholder:"NETWORK" help:"Where load balancers in front are, for example 10.0.0.0/28: their X-Forwarded-For and -Proto are believed, and logins are counted by client."`
+	Plain     string         `enum:"redirect,serve,off" default:"redirect" help:"Where there is HTTPS, what is done with plain HTTP: ${enum}."`
 }
 
 // secure tells whether there is HTTPS.

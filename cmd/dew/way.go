@@ -58,7 +58,7 @@ func (f *platform) openRouter(context.Context) error {
 	if err := f.street.certify(f.console, f.data, f.known, f.log); err != nil {
 		return err
 	}
-	config := router.Config{Table: f.table, Dial: f.dial, Own: map[string]bool{}, Ours: f.ours, AccessLog: accessLog{f.logs}, TLS: f.street.tls}
+	config := router.Config{Table: f.table, Dial: f.dial, Own: map[string]bool{}, Ours: f.ours, AccessLog: accessLog{f.logs}, TLS: f.street.tls, Proxies: f.street.flags.Proxies}
 	for _, host := range f.facts.Hosts {
 		config.Own[host] = true
 	}
