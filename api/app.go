@@ -480,3 +480,5 @@ func (c *call) appFrom(o one, what right) (*cf.App, *cf.Space, error) {
 	s, err := c.space(a.SpaceGUID, what, "App")
 	return a, s, unlessForbidden(err, gone)
 }
+
+func target(a *cf.App) cf.Actor { return cf.Actor{GUID: a.GUID, Type: "app", Name: a.Name} }
