@@ -52,6 +52,7 @@ const (
 	operate              // scale, start, stop, map: developers and supporters
 	develop              // change apps: developers
 	secrets              // see commands, environments and bits: developers
+	take                 // download droplets: all but supporters
 	manage               // the space itself: its managers and the organization's
 )
 
@@ -67,6 +68,8 @@ func (c *call) may(s *cf.Space, what right) bool {
 		return r[cf.SpaceDeveloper] || r[cf.SpaceSupporter]
 	case develop:
 		return r[cf.SpaceDeveloper]
+	case take:
+		return r[cf.SpaceDeveloper] || r[cf.SpaceManager] || r[cf.SpaceAuditor] || manager || c.auditor()
 	case secrets:
 		return r[cf.SpaceDeveloper] || c.id.Has("cloud_controller.admin_read_only")
 	}
@@ -83,7 +86,7 @@ func (c *call) space(guid string, what right, name string) (*cf.Space, error) {
 	if !c.may(s, what) {
 		return nil, forbidden()
 	}
-	if what == look || what == secrets || c.admin() {
+	if what == look || what == secrets || what == take || c.admin() {
 		return s, nil
 	}
 	return s, c.notSuspended(s.OrgGUID)

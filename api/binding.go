@@ -82,9 +82,28 @@ func (s *Server) bindingRoutes(t table) {
 	t.getAndNote("/v3/service_credential_bindings/{guid}/details", inSpace("Service credential binding", look, (*call).bindingDetails))
 	t.get("/v3/service_credential_bindings/{guid}/parameters", inSpace("Service credential binding", look, (*call).bindingParameters))
 	empty(t, "/v3/service_route_bindings", "include", "route_guids", "service_instance_guids", "service_instance_names")
-	t.post("/v3/service_route_bindings", 202, func(*call) (any, error) {
-		return nil, unprocessable("Route services are not supported.")
-	})
+	t.post("/v3/service_route_bindings", 202, (*call).refuseRouteBinding)
+}
+
+// refuseRouteBinding says why to those who might make one.
+func (c *call) refuseRouteBinding() (any, error) {
+	var b struct {
+		Relationships struct {
+			Instance one `json:"service_instance"`
+		} `json:"relationships"`
+	}
+	if err := c.read(&b); err != nil {
+		return nil, err
+	}
+	gone := unprocessable("The service instance could not be found: '%s'", b.Relationships.Instance.guid())
+	i, err := cf.First[cf.ServiceInstance](c.tx, cf.Is("guid", b.Relationships.Instance.guid()))
+	if err != nil || i == nil {
+		return nil, orElse(err, gone)
+	}
+	if _, err := c.space(i.SpaceGUID, operate, "Service instance"); err != nil {
+		return nil, unlessForbidden(err, gone)
+	}
+	return nil, unprocessable("Route services are not supported.")
 }
 
 type bindingBody struct {

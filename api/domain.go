@@ -14,7 +14,7 @@ var domainList = listing[*cf.Domain]{
 // visibleDomains: shared ones, and those owned by or shared with an
 // organization that the caller sees.
 func visibleDomains(c *call, q *cf.Query) error {
-	if c.admin() {
+	if c.auditor() {
 		return nil
 	}
 	return domainsOf(keysOf(c.orgs)...)(c, q, nil)
@@ -36,7 +36,7 @@ func showDomain(c *call, d *cf.Domain) (obj, error) {
 	shares, err := cf.List[cf.DomainShare](c.tx, cf.Query{Where: []cf.Cond{cf.Is("domain_guid", d.GUID)}})
 	guids := []string{}
 	for _, s := range shares {
-		if c.admin() || len(c.orgs[s.OrgGUID]) > 0 {
+		if c.seesOrg(s.OrgGUID) {
 			guids = append(guids, s.OrgGUID)
 		}
 	}

@@ -224,7 +224,7 @@ func (c *call) downloadDroplet(w http.ResponseWriter) error {
 		if d, err = find[cf.Droplet](c, "Droplet", look); err != nil {
 			return err
 		}
-		if _, err := c.space(d.SpaceGUID, secrets, "Droplet"); err != nil {
+		if _, err := c.space(d.SpaceGUID, take, "Droplet"); err != nil {
 			return err
 		}
 		if d.State != "STAGED" || c.droplets == nil {

@@ -67,7 +67,7 @@ func exportProcess(p *cf.Process) exportedProcess {
 func (c *call) exportManifest(w http.ResponseWriter) error {
 	var text []byte
 	err := c.transact(false, func() error {
-		a, _, err := c.app("guid", develop)
+		a, _, err := c.app("guid", secrets)
 		if err != nil {
 			return err
 		}

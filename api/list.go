@@ -155,13 +155,20 @@ func (l listing[P]) params() []string {
 
 func (l listing[P]) all() filters {
 	f := filters{"guids": by("guid"), "label_selector": bySelector}
+	maps.Copy(f, timeFilters())
+	maps.Copy(f, l.filters)
+	return f
+}
+
+// timeFilters are those that every list has.
+func timeFilters() filters {
+	f := filters{}
 	for _, key := range []string{"created_at", "updated_at"} {
 		f[key+"s"] = byTime(key, "")
 		for _, relation := range []string{"gt", "gte", "lt", "lte"} {
 			f[key+"s["+relation+"]"] = byTime(key, relation)
 		}
 	}
-	maps.Copy(f, l.filters)
 	return f
 }
 
@@ -327,10 +334,65 @@ func (c *call) pagination(q cf.Query, total int) obj {
 
 // empty lists what there can be none of yet.
 func empty(t table, path string, params ...string) {
-	params = append(params, "page", "per_page", "order_by", "guids", "label_selector")
 	t.get(path, func(c *call) (any, error) {
-		return obj{"pagination": c.pagination(cf.Query{Limit: defaultPerPage}, 0), "resources": []obj{}, "included": obj{}}, nil
-	}, params...)
+		out, err := fixedPage(c, nil)
+		if err == nil {
+			out["included"] = obj{}
+		}
+		return out, err
+	}, fixedParams(params...)...)
+}
+
+// fixedParams are what lists of things that are not in the ledger understand.
+func fixedParams(more ...string) []string {
+	names := append(slices.Collect(maps.Keys(timeFilters())), "page", "per_page", "order_by", "guids", "label_selector")
+	names = append(names, more...)
+	slices.Sort(names)
+	return names
+}
+
+// fixedPage is a page of things that are not in the ledger: they have no labels,
+// and have been there since 1970. order are keys besides the times.
+func fixedPage(c *call, all []obj, order ...string) (obj, error) {
+	v := c.r.URL.Query()
+	var q cf.Query
+	if err := (listing[*cf.Setting]{order: order}).paginate(v, &q); err != nil {
+		return nil, err
+	}
+	for name, f := range (listing[*cf.Setting]{}).all() {
+		if text := v.Get(name); text != "" {
+			if err := f(c, &q, strings.Split(text, ",")); err != nil {
+				return nil, err
+			}
+		}
+	}
+	kept := slices.DeleteFunc(all, func(o obj) bool { return len(q.Labels) > 0 || !fits(o, q.Where) })
+	slices.SortStableFunc(kept, func(a, b obj) int {
+		n := strings.Compare(textOf(a[q.Order[0].Key]), textOf(b[q.Order[0].Key]))
+		if q.Order[0].Descending {
+			return -n
+		}
+		return n
+	})
+	from, to := min(q.Offset, len(kept)), min(q.Offset+q.Limit, len(kept))
+	return obj{"pagination": c.pagination(q, len(kept)), "resources": append([]obj{}, kept[from:to]...)}, nil
+}
+
+// fits tells whether a thing has one of the guids asked for, and its time is one.
+func fits(o obj, where []cf.Cond) bool {
+	for _, cond := range where {
+		ok := true
+		switch first := cond.Values[0].(type) {
+		case int64:
+			ok = cond.Op == cf.Greater && first < 0 || cond.Op == cf.Less && first > 0
+		case string:
+			ok = slices.Contains(cond.Values, o[cond.Key])
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // byOrg filters what lives in spaces by their organizations.

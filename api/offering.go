@@ -310,6 +310,22 @@ func seen[T any, P interface {
 	*T
 	cf.Record
 }](c *call, l listing[P], name string) (any, error) {
+	r, err := sought[T](c, l, name)
+	if err != nil {
+		return nil, err
+	}
+	out, err := l.show(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return out, l.include(c, []P{r}, out)
+}
+
+// sought is the record of the path's guid, if the caller sees it in its list.
+func sought[T any, P interface {
+	*T
+	cf.Record
+}](c *call, l listing[P], name string) (P, error) {
 	q := cf.Query{Where: []cf.Cond{cf.Is("guid", c.param("guid"))}, Limit: 1}
 	if l.visible != nil {
 		if err := l.visible(c, &q); err != nil {
@@ -320,11 +336,7 @@ func seen[T any, P interface {
 	if err != nil || len(page) == 0 {
 		return nil, hide(err, name)
 	}
-	out, err := l.show(c, page[0])
-	if err != nil {
-		return nil, err
-	}
-	return out, l.include(c, page, out)
+	return page[0], nil
 }
 
 // ownOffering lets admins, and developers of the space whose broker it is,
@@ -412,15 +424,11 @@ func (c *call) purgeOffering() (any, error) {
 }
 
 func (c *call) getVisibility() (any, error) {
-	q := cf.Query{Where: []cf.Cond{cf.Is("guid", c.param("guid"))}, Limit: 1}
-	if err := visiblePlans(c, &q); err != nil {
+	p, err := sought(c, planList, "Service plan")
+	if err != nil {
 		return nil, err
 	}
-	list, err := cf.List[cf.ServicePlan](c.tx, q)
-	if err != nil || len(list) == 0 {
-		return nil, hide(err, "Service plan")
-	}
-	return c.showVisibility(list[0])
+	return c.showVisibility(p)
 }
 
 func (c *call) showVisibility(p *cf.ServicePlan) (any, error) {
@@ -462,12 +470,12 @@ func (c *call) showVisibility(p *cf.ServicePlan) (any, error) {
 
 // setVisibility adds organizations, or with replace makes these the only ones.
 func (c *call) setVisibility(replace bool) (any, error) {
-	p, err := cf.Get[cf.ServicePlan](c.tx, c.param("guid"))
+	p, err := sought(c, planList, "Service plan")
 	if err == nil {
 		err = c.only()
 	}
 	if err != nil {
-		return nil, unlessForbidden(hideStore(err, "Service plan"), notFound("Service plan"))
+		return nil, err
 	}
 	var b struct {
 		Type string `json:"type"`
@@ -506,14 +514,6 @@ func (c *call) setVisibility(replace bool) (any, error) {
 	return c.showVisibility(p)
 }
 
-// hideStore turns a missing record into the answer that says so.
-func hideStore(err error, name string) error {
-	if cf.KindOf(err) == cf.NotFound {
-		return notFound(name)
-	}
-	return err
-}
-
 func (c *call) hidePlan(p *cf.ServicePlan) error {
 	old, err := cf.List[cf.PlanVisibility](c.tx, cf.Query{Where: []cf.Cond{cf.Is("plan_guid", p.GUID)}})
 	for _, v := range old {
@@ -537,12 +537,12 @@ func (c *call) showPlanTo(p *cf.ServicePlan, org string) error {
 }
 
 func (c *call) hideFromOrg() (any, error) {
-	p, err := cf.Get[cf.ServicePlan](c.tx, c.param("guid"))
+	p, err := sought(c, planList, "Service plan")
 	if err == nil {
 		err = c.only()
 	}
 	if err != nil {
-		return nil, hideStore(err, "Service plan")
+		return nil, err
 	}
 	if p.VisibilityType != cf.OrgPlan {
 		return nil, unprocessable("cannot remove organizations from plans that are not of visibility type 'organization'")
@@ -551,5 +551,8 @@ func (c *call) hideFromOrg() (any, error) {
 	if err != nil || v == nil {
 		return nil, orElse(err, notFound("Organization"))
 	}
-	return nil, c.tx.Delete(v)
+	if err := c.tx.Delete(v); err != nil {
+		return nil, err
+	}
+	return nil, c.record("audit.service_plan_visibility.delete", cf.Actor{GUID: p.GUID, Type: "service_plan", Name: p.Name}, nil, obj{"organization_guid": v.OrgGUID})
 }

@@ -68,7 +68,12 @@ func (s *Server) orgRoutes(t table) {
 	t.patch("/v3/spaces/{guid}", withSpace(manage, (*call).updateSpace))
 	t.delete("/v3/spaces/{guid}", 202, (*call).deleteSpace)
 	t.get("/v3/spaces/{guid}/relationships/isolation_segment", withSpace(look, func(*call, *cf.Space) (obj, error) { return toOne(""), nil }))
-	t.patch("/v3/spaces/{guid}/relationships/isolation_segment", withSpace(manage, func(c *call, _ *cf.Space) (obj, error) { return noSegment(c, nil) }))
+	t.patch("/v3/spaces/{guid}/relationships/isolation_segment", withSpace(look, func(c *call, s *cf.Space) (obj, error) {
+		if !c.admin() && !c.orgs[s.OrgGUID][cf.OrgManager] {
+			return nil, forbidden()
+		}
+		return noSegment(c, nil)
+	}))
 	list(t, "/v3/spaces/{guid}/users", userList, func(c *call, q *cf.Query, _ []string) error {
 		s, err := c.space(c.param("guid"), look, "Space")
 		if err != nil {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,39 +79,22 @@ func (c *call) fixed(path, name string, fields obj) obj {
 // constant lists and shows resources that are not in the ledger. filters are the
 // fields that parameters look at.
 func constant(t table, path, name string, all func(*call) []obj, filters map[string]string) {
-	params := []string{"page", "per_page", "order_by", "guids", "label_selector"}
-	for p := range filters {
-		params = append(params, p)
-	}
-	slices.Sort(params)
 	t.get(path, func(c *call) (any, error) {
 		v := c.r.URL.Query()
 		kept := []obj{}
 		for _, o := range all(c) {
-			keep := v.Get("label_selector") == "" // there are no labels
+			keep := true
 			for param, field := range filters {
 				if text := v.Get(param); text != "" {
 					keep = keep && slices.Contains(strings.Split(text, ","), textOf(o[field]))
 				}
 			}
-			if text := v.Get("guids"); text != "" {
-				keep = keep && slices.Contains(strings.Split(text, ","), textOf(o["guid"]))
-			}
 			if keep {
 				kept = append(kept, o)
 			}
 		}
-		var q cf.Query
-		if err := (listing[*cf.Setting]{order: []string{"name", "position"}}).paginate(v, &q); err != nil {
-			return nil, err
-		}
-		if text := v.Get("label_selector"); text != "" {
-			if _, err := ParseSelector(text); err != nil {
-				return nil, err
-			}
-		}
-		return obj{"pagination": c.pagination(q, len(kept)), "resources": kept[min(q.Offset, len(kept)):min(q.Offset+q.Limit, len(kept))]}, nil
-	}, params...)
+		return fixedPage(c, kept, "name", "position")
+	}, fixedParams(slices.Collect(maps.Keys(filters))...)...)
 	t.get(path+"/{guid}", func(c *call) (any, error) {
 		for _, o := range all(c) {
 			if o["guid"] == c.param("guid") {
@@ -127,6 +111,8 @@ func textOf(v any) string {
 		return v
 	case bool:
 		return strconv.FormatBool(v)
+	case int:
+		return strconv.Itoa(v)
 	}
 	return ""
 }

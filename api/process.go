@@ -443,6 +443,11 @@ func (c *call) stopInstance(p *cf.Process, a *cf.App) (any, error) {
 	return nil, c.recordApp("audit.app.process.terminate_instance", a, obj{"process_guid": p.GUID, "process_type": p.Type, "process_index": index})
 }
 
+// noSidecar is CAPI's sentence, and why it is always true.
+func noSidecar() error {
+	return &refusal{404, 10010, "CF-ResourceNotFound", "Sidecar not found: there are none, because a unikernel runs one program. Push the sidecar as an app of its own."}
+}
+
 // sidecarRoutes list none and refuse to make one.
 func sidecarRoutes(t table) {
 	none := func(what func(c *call) error) endpoint {
@@ -450,13 +455,17 @@ func sidecarRoutes(t table) {
 			if err := what(c); err != nil {
 				return nil, err
 			}
-			return obj{"pagination": c.pagination(cf.Query{Limit: defaultPerPage}, 0), "resources": []obj{}}, nil
+			return fixedPage(c, nil)
 		}
 	}
-	pages := []string{"page", "per_page", "order_by"}
+	pages := fixedParams()
 	t.get("/v3/processes/{guid}/sidecars", none(func(c *call) error { _, _, err := c.processByGUID(look); return err }), pages...)
 	t.get("/v3/apps/{guid}/sidecars", none(func(c *call) error { _, _, err := c.app("guid", look); return err }), pages...)
 	t.post("/v3/apps/{guid}/sidecars", 201, withApp(develop, func(*call, *cf.App) (obj, error) {
 		return nil, unprocessable("Sidecars are not supported: a unikernel runs one program.")
 	}))
+	absent := func(*call) (any, error) { return nil, noSidecar() }
+	t.get("/v3/sidecars/{guid}", absent)
+	t.patch("/v3/sidecars/{guid}", absent)
+	t.delete("/v3/sidecars/{guid}", 204, absent)
 }

@@ -9,7 +9,7 @@ import (
 var roleList = listing[*cf.Role]{
 	filters: filters{"types": by("type"), "user_guids": by("user_guid"), "organization_guids": by("organization_guid"), "space_guids": by("space_guid")},
 	visible: func(c *call, q *cf.Query) error {
-		if c.admin() {
+		if c.auditor() {
 			return nil
 		}
 		var sq cf.Query
@@ -39,7 +39,7 @@ func showRole(c *call, r *cf.Role) (obj, error) {
 var userList = listing[*cf.User]{
 	filters: filters{"usernames": by("username"), "partial_usernames": byPart("username"), "origins": by("origin")}, order: []string{"username"}, show: showUser,
 	visible: func(c *call, q *cf.Query) error {
-		if c.admin() {
+		if c.auditor() {
 			return nil
 		}
 		roles, err := cf.List[cf.Role](c.tx, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", keysOf(c.orgs)...)}})
@@ -68,34 +68,24 @@ func (s *Server) roleRoutes(t table) {
 	t.delete("/v3/roles/{guid}", 202, (*call).deleteRole)
 	list(t, "/v3/users", userList)
 	t.post("/v3/users", 201, (*call).createUser)
-	t.get("/v3/users/{guid}", func(c *call) (any, error) {
-		q := cf.Query{Where: []cf.Cond{cf.Is("guid", c.param("guid"))}, Limit: 1}
-		if err := userList.visible(c, &q); err != nil {
-			return nil, err
-		}
-		found, err := cf.List[cf.User](c.tx, q)
-		if err != nil || len(found) == 0 {
-			return nil, hide(err, "User")
-		}
-		return showUser(c, found[0])
-	})
+	t.get("/v3/users/{guid}", func(c *call) (any, error) { return seen(c, userList, "User") })
 	t.patch("/v3/users/{guid}", func(c *call) (any, error) {
-		if err := c.only(); err != nil {
-			return nil, err
+		u, err := sought(c, userList, "User")
+		if err == nil {
+			err = c.only()
 		}
-		u, err := cf.Get[cf.User](c.tx, c.param("guid"))
 		if err != nil {
-			return nil, hide(err, "User")
+			return nil, err
 		}
 		return relabel(showUser)(c, u)
 	})
 	t.delete("/v3/users/{guid}", 202, func(c *call) (any, error) {
-		if err := c.only(); err != nil {
-			return nil, err
+		u, err := sought(c, userList, "User")
+		if err == nil {
+			err = c.only()
 		}
-		u, err := cf.Get[cf.User](c.tx, c.param("guid"))
 		if err != nil {
-			return nil, hide(err, "User")
+			return nil, err
 		}
 		if err := c.tx.Delete(u); err != nil {
 			return nil, err

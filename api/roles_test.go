@@ -77,6 +77,8 @@ type world struct {
 	guids  map[string]string // of the noun in a path
 	space  string
 	org    string
+	suffix string // of the names of what it is filled with
+	second *world // another tenant's, which is empty until somebody fills it
 }
 
 func newWorld(t *testing.T) (*world, *amnesia) {
@@ -89,8 +91,9 @@ func newWorld(t *testing.T) (*world, *amnesia) {
 	admin := f.login("admin", "pw")
 	w := &world{foundation: f, tokens: map[string]string{"admin": admin}, guids: map[string]string{}}
 	developer, org, space, app := f.tenant(admin, "dev")
-	other, _, _, _ := f.tenant(admin, "other")
+	other, otherOrg, otherSpace, otherApp := f.tenant(admin, "other")
 	w.org, w.space = org, space
+	w.second = &world{foundation: f, tokens: w.tokens, guids: map[string]string{"apps": otherApp}, space: otherSpace, org: otherOrg, suffix: "2"}
 	w.tokens["space_developer"], w.tokens["other_tenant"] = developer, other
 	for _, role := range everyRole[1:9] {
 		if role == "space_developer" {
@@ -124,20 +127,20 @@ func (w *world) fill(app string) {
 	post := func(noun, body string) { g[noun] = guid(w.do(201, admin, "POST", "/v3/"+noun, body)) }
 	pack := w.do(201, admin, "POST", "/v3/packages", `{"type":"bits","relationships":{`+to("app", app)+`}}`)
 	g["packages"] = guid(pack)
-	post("domains", `{"name":"mine.test","relationships":{`+to("organization", w.org)+`}}`)
-	post("routes", `{"host":"h","relationships":{`+to("space", w.space)+`,`+to("domain", g["domains"])+`}}`)
+	post("domains", `{"name":"mine`+w.suffix+`.test","relationships":{`+to("organization", w.org)+`}}`)
+	post("routes", `{"host":"h`+w.suffix+`","relationships":{`+to("space", w.space)+`,`+to("domain", g["domains"])+`}}`)
 	d := w.do(200, admin, "POST", "/v3/routes/"+g["routes"]+"/destinations", `{"destinations":[{"app":{"guid":"`+app+`"}}]}`)
 	g["destination"] = at(d, "destinations.0.guid").(string)
-	post("security_groups", `{"name":"g","relationships":{"running_spaces":{"data":[{"guid":"`+w.space+`"}]}}}`)
-	post("organization_quotas", `{"name":"oq"}`)
-	post("space_quotas", `{"name":"sq","relationships":{`+to("organization", w.org)+`,"spaces":{"data":[{"guid":"`+w.space+`"}]}}}`)
-	post("service_instances", `{"type":"user-provided","name":"ups","relationships":{`+to("space", w.space)+`}}`)
+	post("security_groups", `{"name":"g`+w.suffix+`","relationships":{"running_spaces":{"data":[{"guid":"`+w.space+`"}]}}}`)
+	post("organization_quotas", `{"name":"oq`+w.suffix+`"}`)
+	post("space_quotas", `{"name":"sq`+w.suffix+`","relationships":{`+to("organization", w.org)+`,"spaces":{"data":[{"guid":"`+w.space+`"}]}}}`)
+	post("service_instances", `{"type":"user-provided","name":"ups`+w.suffix+`","relationships":{`+to("space", w.space)+`}}`)
 	post("service_credential_bindings", `{"type":"app","relationships":{`+to("app", app)+`,`+to("service_instance", g["service_instances"])+`}}`)
 	w.insert(app)
 	g["processes"] = guid(w.do(200, admin, "GET", "/v3/apps/"+app+"/processes/web", ""))
 	g["audit_events"] = at(w.do(200, admin, "GET", "/v3/audit_events?target_guids="+app, ""), "resources.0.guid").(string)
 	g["stacks"], g["buildpacks"], g["isolation_segments"] = "cflinuxfs4", "go_buildpack", "none"
-	g["read"] = app
+	g["sidecars"], g["read"] = "none", app
 	for _, noun := range []string{"app_usage_events", "service_usage_events"} {
 		g[noun] = at0(w.do(200, admin, "GET", "/v3/"+noun, ""))
 	}
@@ -151,7 +154,7 @@ func (w *world) insert(app string) {
 	build := &cf.Build{AppGUID: app, SpaceGUID: w.space, PackageGUID: g["packages"], State: "STAGED"}
 	droplet := &cf.Droplet{AppGUID: app, SpaceGUID: w.space, PackageGUID: g["packages"], State: "STAGED", Checksum: strings.Repeat("0", 64), ProcessTypes: map[string]string{"web": "./app"}}
 	crash := &cf.Crash{AppGUID: app, Type: "web", Reason: cf.CrashPanic, Console: "panic: x"}
-	broker := &cf.ServiceBroker{Name: "sb", URL: "http://192.0.2.1", Username: "u", Password: "p", SpaceGUID: w.space}
+	broker := &cf.ServiceBroker{Name: "sb" + w.suffix, URL: "http://192.0.2.1", Username: "u", Password: "p", SpaceGUID: w.space}
 	records := map[string]cf.Record{"builds": build, "droplets": droplet, "crashes": crash, "service_brokers": broker}
 	err := w.store.Update(context.Background(), func(tx cf.Tx) error {
 		for noun, r := range records {
@@ -160,11 +163,11 @@ func (w *world) insert(app string) {
 			}
 			g[noun] = r.Base().GUID
 		}
-		offering := &cf.ServiceOffering{BrokerGUID: broker.GUID, Name: "so", CatalogID: "s"}
+		offering := &cf.ServiceOffering{BrokerGUID: broker.GUID, Name: "so" + w.suffix, CatalogID: "s" + w.suffix}
 		if err := tx.Insert(offering); err != nil {
 			return err
 		}
-		plan := &cf.ServicePlan{OfferingGUID: offering.GUID, Name: "sp", CatalogID: "p", Free: true, VisibilityType: cf.SpacePlan}
+		plan := &cf.ServicePlan{OfferingGUID: offering.GUID, Name: "sp" + w.suffix, CatalogID: "p" + w.suffix, Free: true, VisibilityType: cf.SpacePlan}
 		if err := tx.Insert(plan); err != nil {
 			return err
 		}
@@ -208,6 +211,7 @@ func (w *world) bodies() map[string]string {
 		"POST /v3/service_brokers":                      `{"name":"n","url":"http://h","authentication":{"type":"basic","credentials":{"username":"u","password":"p"}},"relationships":{` + space + `}}`,
 		"POST /v3/service_instances":                    `{"type":"user-provided","name":"n","relationships":{` + space + `}}`,
 		"POST /v3/service_credential_bindings":          `{"type":"app","relationships":{` + app + `,` + to("service_instance", w.guids["service_instances"]) + `}}`,
+		"POST /v3/service_route_bindings":               `{"relationships":{` + to("service_instance", w.guids["service_instances"]) + `}}`,
 		"POST /v3/roles":                                `{"type":"space_auditor","relationships":{` + space + `,` + to("user", w.guids["users"]) + `}}`,
 		"POST /v3/spaces/{guid}/actions/apply_manifest": "applications: [{name: n}]", "POST /v3/spaces/{guid}/manifest_diff": "applications: [{name: n}]",
 		"POST /networking/v1/external/policies":                        policy(w.guids["apps"], w.guids["apps"], `"protocol":"tcp","ports":{"start":1,"end":1}`),

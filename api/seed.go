@@ -70,8 +70,8 @@ func (s *Server) settingRoutes(t table) {
 			}
 			list = append(list, o)
 		}
-		return obj{"pagination": c.pagination(cf.Query{Limit: defaultPerPage}, len(list)), "resources": list}, nil
-	}, "page", "per_page", "order_by")
+		return fixedPage(c, list, "name")
+	}, fixedParams()...)
 	t.get("/v3/feature_flags/{name}", func(c *call) (any, error) {
 		if _, known := flagDefaults()[c.param("name")]; !known {
 			return nil, notFound("Feature flag")

@@ -60,7 +60,7 @@ func (s *Server) createClient(r *http.Request) (int, any, error) {
 		return 0, nil, refuse(http.StatusBadRequest, "invalid_client", "The only grant type of clients is client_credentials.")
 	}
 	for _, scope := range in.Authorities {
-		if !id.Has(scope) {
+		if !mayGive(id, scope) {
 			return 0, nil, refuse(http.StatusForbidden, "insufficient_scope", "You do not have the authority "+scope+" yourself.")
 		}
 	}
@@ -70,6 +70,13 @@ func (s *Server) createClient(r *http.Request) (int, any, error) {
 		err = refuse(http.StatusConflict, "invalid_client", "Client already exists: "+in.ID)
 	}
 	return http.StatusCreated, oauthClient{in.ID, "", in.Authorities, []string{clientGrant}}, err
+}
+
+// mayGive tells whether somebody may give a scope on: those that he has, and an
+// admin also those that only let look at what he may change.
+func mayGive(id Identity, scope string) bool {
+	less := scope == "cloud_controller.admin_read_only" || scope == "cloud_controller.global_auditor"
+	return id.Has(scope) || less && id.Has("cloud_controller.admin")
 }
 
 // deleteClient ends a client, and with it its tokens.

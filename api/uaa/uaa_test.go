@@ -246,6 +246,7 @@ func TestClients(t *testing.T) {
 		{"POST", "/oauth/clients", admin, `{"client_id":"a b","client_secret":"s"}`, 400},
 		{"POST", "/oauth/clients", admin, `{"client_id":"x","client_secret":"s","authorities":["root"]}`, 403},
 		{"POST", "/oauth/clients", admin, `{"client_id":"x","client_secret":"s","authorized_grant_types":["password"]}`, 400},
+		{"POST", "/oauth/clients", admin, `{"client_id":"looks","client_secret":"s","authorities":["cloud_controller.read","cloud_controller.global_auditor"]}`, 201},
 		{"GET", "/oauth/clients/ci", admin, "", 200},
 		{"GET", "/oauth/clients/none", admin, "", 404},
 	} {
