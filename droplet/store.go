@@ -115,16 +115,18 @@ func (s *Store) Import(d *Droplet) (*Droplet, error) {
 // Receive keeps a droplet that comes as one file, as Export writes it, once all
 // of it is verified: the one with this digest, or any if that is "".
 func (s *Store) Receive(r io.Reader, digest string) (*Droplet, error) {
-	f, err := os.CreateTemp("", "dew-droplet-")
+	f, err := os.CreateTemp(s.dir, "new-")
 	if err != nil {
 		return nil, fmt.Errorf("receive a droplet: %w", err)
 	}
-	defer os.Remove(f.Name())
 	defer f.Close()
+	if err := os.Remove(f.Name()); err != nil { // it goes with its last descriptor, however that ends
+		return nil, fmt.Errorf("receive a droplet: %w", err)
+	}
 	if _, err := io.Copy(f, r); err != nil {
 		return nil, fmt.Errorf("receive a droplet: %w", err)
 	}
-	sent, err := Open(f.Name())
+	sent, err := Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	if err != nil {
 		return nil, err
 	}

@@ -216,6 +216,9 @@ func (w *work) src() string { return filepath.Join(w.dir, "src") }
 func (w *work) out() string { return filepath.Join(w.dir, "out") }
 func (w *work) tmp() string { return filepath.Join(w.dir, "tmp") }
 
+// sandbox is an empty folder; sandboxes mount over it.
+func (w *work) sandbox() string { return filepath.Join(w.dir, "root") }
+
 func (b *Builder) work(ctx context.Context, r *Request) (*work, error) {
 	dir, err := os.MkdirTemp(filepath.Join(b.c.Cache, "work"), "build-")
 	if err != nil {
@@ -231,6 +234,10 @@ func (b *Builder) work(ctx context.Context, r *Request) (*work, error) {
 			w.remove()
 			return nil, err
 		}
+	}
+	if err := os.Mkdir(w.sandbox(), 0o700); err != nil {
+		w.remove()
+		return nil, err
 	}
 	return w, nil
 }

@@ -120,7 +120,7 @@ func (w *work) sandboxed(out, errs io.Writer, env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	c := &sandbox.Config{Args: append([]string{w.root.Go()}, args...), Env: w.env(inside, env), Dir: inside.src, Stdout: out, Stderr: errs, Handler: relay,
+	c := &sandbox.Config{Args: append([]string{w.root.Go()}, args...), Env: w.env(inside, env), Dir: inside.src, Root: w.sandbox(), Stdout: out, Stderr: errs, Handler: relay,
 		Mounts: []sandbox.Mount{{Host: w.root.Dir, Inside: w.root.Dir}, {Host: w.src(), Inside: inside.src},
 			{Host: w.out(), Inside: inside.out, Writable: true}, {Host: w.tmp(), Inside: inside.tmp, Writable: true},
 			{Host: build, Inside: inside.buildCache, Writable: true}, {Host: modules, Inside: inside.modules, Writable: true}}}

@@ -28,11 +28,11 @@ type buildCmd struct {
 // Run builds a droplet and writes it to a file.
 func (b *buildCmd) Run(ctx context.Context, c *console) error {
 	begun := time.Now()
-	dir, err := os.MkdirTemp("", "dew-build-")
+	dir, remove, err := scratch("build")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	store, err := droplet.OpenStore(dir)
 	if err != nil {
 		return err

@@ -50,11 +50,11 @@ func (d *demoCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	kinds, missing := d.kinds()
-	dir, err := os.MkdirTemp("", "dew-demo-")
+	dir, remove, err := scratch("demo")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	rows, err := d.show(ctx, c, filepath.Join(dir, foundationPart), len(kinds) > 0)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/dewpaas/dew/tender"
 	"github.com/dewpaas/dew/tender/keeper"
@@ -16,15 +15,16 @@ type keepCmd struct {
 }
 
 func (k keepCmd) Run(ctx context.Context) error {
-	var jail string // QEMU's root, made when it is needed
-	defer func() { os.Remove(jail) }()
+	remove := func() {} // QEMU's root, which is made when it is needed
+	defer func() { remove() }()
 	return keeper.Serve(context.WithoutCancel(ctx), k.Folder, map[string]keeper.Maker{
 		"process": func(context.Context) (tender.Tender, error) { return process.New() },
 		"qemu": func(ctx context.Context) (tender.Tender, error) {
-			var err error
-			if jail, err = os.MkdirTemp("", "dew-jail-"); err != nil {
+			jail, done, err := scratch("jail")
+			if err != nil {
 				return nil, err
 			}
+			remove = done
 			return qemu.Find(ctx, jail)
 		},
 	})

@@ -296,8 +296,10 @@ func (s *session) sendZip(ctx context.Context, pkg string, known []client.File, 
 	if err != nil {
 		return fmt.Errorf("pack: %w", err)
 	}
-	defer os.Remove(zip.Name())
 	defer zip.Close()
+	if err := os.Remove(zip.Name()); err != nil { // it goes with its last descriptor
+		return fmt.Errorf("pack: %w", err)
+	}
 	if err := tree.WriteZip(zip, omit); err != nil {
 		return err
 	}

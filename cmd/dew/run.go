@@ -93,11 +93,11 @@ func attend(ctx context.Context, i tender.Instance, again <-chan os.Signal, c *c
 // tenderOf makes the tender that the user asked for.
 func (l *launch) tenderOf(ctx context.Context) (tender.Tender, error) {
 	if l.run.Tender == "qemu" {
-		jail, err := os.MkdirTemp("", "dew-jail-")
+		jail, remove, err := scratch("jail")
 		if err != nil {
 			return nil, err
 		}
-		l.onClose(func() { os.Remove(jail) })
+		l.onClose(remove)
 		if err := os.Chmod(jail, 0o555); err != nil { // QEMU enters it as nobody special
 			return nil, err
 		}

@@ -24,8 +24,7 @@ func (w *world) held(from *TCP, link *wire, f func()) {
 	<-h.entered
 	f()
 	close(h.leave)
-	done.Wait()
-	from.stack.link = link
+	done.Wait() // h stays: others may be sending by it, and it holds nobody up any more
 }
 
 // holdUp is a link that keeps the first sender waiting.

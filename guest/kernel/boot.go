@@ -11,6 +11,8 @@ import (
 )
 
 // at is the one door from an address to memory in this package.
+//
+//go:nocheckptr
 func at(addr uint64) unsafe.Pointer { return unsafe.Add(nil, uintptr(addr)) }
 
 // elfBase is where the Go linker puts the ELF header of a static program.

@@ -161,7 +161,7 @@ func (s *Table) Deliver(t *Thread, sig Signal, xsize uint64) {
 	if fp != 0 {
 		copyWords(fp, t.XSave, xsize)
 	}
-	f := (*[frameWords]uint64)(unsafe.Add(nil, uintptr(sp)))
+	f := (*[frameWords]uint64)(at(sp))
 	*f = [frameWords]uint64{}
 	f[0] = action.Restorer
 	f[ucStack], f[ucStack+1], f[ucStack+2] = t.AltStack.SP, t.AltStack.Flags, t.AltStack.Size
@@ -209,14 +209,14 @@ func (t *Thread) ReturnRange() (lo, n uint64) { return t.RSP - 8, frameSize }
 // SavedState is where the frame that Return will read keeps the XSAVE area; 0
 // when it has none. The caller makes it present.
 func (t *Thread) SavedState() uint64 {
-	f := (*[frameWords]uint64)(unsafe.Add(nil, uintptr(t.RSP-8)))
+	f := (*[frameWords]uint64)(at(t.RSP - 8))
 	return f[gregs+gFP]
 }
 
 // Return undoes Deliver: rt_sigreturn(2). A frame made inside a system call
 // has no XSAVE area: the caller of a system call expects none back.
 func (t *Thread) Return(xsize uint64) {
-	f := (*[frameWords]uint64)(unsafe.Add(nil, uintptr(t.RSP-8)))
+	f := (*[frameWords]uint64)(at(t.RSP - 8))
 	fp := f[gregs+gFP]
 	t.Mask = f[ucSigmask]
 	t.load((*[24]uint64)(f[gregs:]))
@@ -230,5 +230,5 @@ func (t *Thread) Return(xsize uint64) {
 // copyWords copies n bytes, a multiple of 8, at most a page.
 func copyWords(to, from, n uint64) {
 	n = min(n, 4096) / 8
-	copy((*[512]uint64)(unsafe.Add(nil, uintptr(to)))[:n], (*[512]uint64)(unsafe.Add(nil, uintptr(from)))[:n])
+	copy(unsafe.Slice((*uint64)(at(to)), n), unsafe.Slice((*uint64)(at(from)), n))
 }

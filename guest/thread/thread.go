@@ -107,10 +107,15 @@ func (s *Table) Find(tid uint64) *Thread {
 	return nil
 }
 
+// at is the one door from an address of the program to memory.
+//
+//go:nocheckptr
+func at(addr uint64) unsafe.Pointer { return unsafe.Add(nil, uintptr(addr)) }
+
 // InitXSave makes the area at addr what a fresh CPU has: x87 control word
 // 0x37f and MXCSR 0x1f80, no component in use.
 func InitXSave(addr uint64) {
-	a := (*[512]uint64)(unsafe.Add(nil, uintptr(addr)))
+	a := (*[512]uint64)(at(addr))
 	clear(a[:])
 	a[0] = 0x37f
 	a[3] = 0x1f80

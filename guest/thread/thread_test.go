@@ -152,8 +152,8 @@ func TestAHandlerSeesItsFrameAndReturns(t *testing.T) {
 		if x.RSP != lo || (x.RSP+8)%16 != 0 || lo+n > before.RSP-128 || x.RIP != 0x402000 || x.RDI != SIGSEGV {
 			t.Errorf("full %d: enters at %#x with stack %#x in [%#x,+%d)", full, x.RIP, x.RSP, lo, n)
 		}
-		info := (*[3]uint64)(unsafe.Add(nil, uintptr(x.RSI)))
-		context := (*[38]uint64)(unsafe.Add(nil, uintptr(x.RDX)))
+		info := (*[3]uint64)(at(x.RSI))
+		context := (*[38]uint64)(at(x.RDX))
 		if info[0] != SIGSEGV || info[1] != SEGV_MAPERR || info[2] != 0x10 || context[5+gRIP] != 0x401000 || context[5+gCR2] != 0x10 {
 			t.Errorf("full %d: siginfo %v", full, info)
 		}
@@ -179,7 +179,7 @@ func TestAHandlerCannotTurnOffInterrupts(t *testing.T) {
 	x, _ := newStack(&s)
 	s.Actions[SIGURG] = Action{Handler: 0x402000}
 	s.Deliver(x, Signal{Number: SIGURG, Code: SI_TKILL}, xsize)
-	f := (*[frameWords]uint64)(unsafe.Add(nil, uintptr(x.RSP)))
+	f := (*[frameWords]uint64)(at(x.RSP))
 	f[gregs+gRFlags] = 1 << 8 // trap flag, interrupts off
 	x.RSP += 8
 	x.Return(xsize)

@@ -74,7 +74,9 @@ type desc struct {
 	next    uint16
 }
 
-// view is the one door from an address to memory.
+// view is the one door from an address to memory, which no Go object need be.
+//
+//go:nocheckptr
 func view(addr uintptr) unsafe.Pointer { return unsafe.Add(nil, addr) }
 
 func (q *Queue) desc(i uint16) *desc { return (*desc)(view(q.memory + uintptr(i)*16)) }

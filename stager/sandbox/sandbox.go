@@ -43,6 +43,9 @@ type Config struct {
 	Env    []string // all of it
 	Dir    string   // working directory in the sandbox
 	Mounts []Mount
+	// Root is an empty folder, over which the sandbox's file system is mounted where
+	// nobody else sees it: one may be that of several sandboxes.
+	Root   string
 	Stdout io.Writer
 	Stderr io.Writer
 	// Handler is reached by HTTP at Addr; nil: no network at all.
@@ -81,11 +84,6 @@ const (
 // Run runs the command and returns its exit status, or an error where it did
 // not run to its end: the context's when that ended first.
 func Run(ctx context.Context, c *Config) (status int, err error) {
-	root, err := os.MkdirTemp("", "dew-sandbox-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.Remove(root)
 	own, others, err := channel()
 	if err != nil {
 		return 0, err
@@ -106,7 +104,7 @@ func Run(ctx context.Context, c *Config) (status int, err error) {
 	}
 	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
 	defer stop()
-	served, err := c.attend(own, root)
+	served, err := c.attend(own)
 	if err != nil {
 		cmd.Process.Kill()
 	}
@@ -215,9 +213,9 @@ func (o *outputs) wait() { o.copies.Wait() }
 
 // attend tells the first process what to do, hears how that went, and serves
 // the handler until the returned function is called.
-func (c *Config) attend(channel *os.File, root string) (served func(), err error) {
+func (c *Config) attend(channel *os.File) (served func(), err error) {
 	served = func() {}
-	s := setup{Args: c.Args, Env: c.Env, Dir: c.Dir, Root: root, Mounts: c.Mounts, Listen: c.Handler != nil, Joins: len(c.Join), FileSize: c.FileSize, UID: -1}
+	s := setup{Args: c.Args, Env: c.Env, Dir: c.Dir, Root: c.Root, Mounts: c.Mounts, Listen: c.Handler != nil, Joins: len(c.Join), FileSize: c.FileSize, UID: -1}
 	if os.Geteuid() == 0 {
 		s.UID = UID
 	}

@@ -56,7 +56,7 @@ func probe(t *testing.T, name string) *Config {
 	if program, err := elf.Open(self); err != nil || slices.ContainsFunc(program.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
 		t.Skip("needs a static test program: CGO_ENABLED=0")
 	}
-	return &Config{Args: []string{"/self/" + filepath.Base(self)}, Env: []string{"PROBE=" + name}, Dir: "/",
+	return &Config{Args: []string{"/self/" + filepath.Base(self)}, Env: []string{"PROBE=" + name}, Dir: "/", Root: t.TempDir(),
 		Mounts: []Mount{{Host: filepath.Dir(self), Inside: "/self"}}}
 }
 
