@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -218,6 +219,34 @@ func TestWhatKilledBuildsLeave(t *testing.T) {
 			t.Errorf("%s: %v, want it kept: %v", w.dir, err, want)
 		}
 	}
+}
+
+// What was made for a Go that nobody uses goes with time; what is in use stays, even
+// where a clock that was set makes it look old.
+func TestWhatIsNotUsedGoes(t *testing.T) {
+	c := Config{Cache: t.TempDir(), NoSandbox: true}
+	b, err := New(t.Context(), c)
+	check(t, err)
+	unused := filepath.Join(c.Cache, "std-unused")
+	check(t, os.Mkdir(unused, 0o700))
+	other := c
+	other.Std = []string{"errors"} // its compiled standard library is another one
+	other.Common = c.Cache
+	other.Cache = t.TempDir()
+	_, err = New(t.Context(), other)
+	check(t, err)
+	long := time.Now().AddDate(-1, 0, 0)
+	for _, dir := range []string{b.base(), b.root.Dir, unused} {
+		check(t, os.Chtimes(dir, long, long))
+	}
+	_, err = New(t.Context(), other)
+	check(t, err)
+	for dir, want := range map[string]bool{b.base(): true, b.root.Dir: true, unused: false} {
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s: %v, want it kept: %v", dir, err, want)
+		}
+	}
+	runtime.KeepAlive(b)
 }
 
 // A sandbox that was taken over can leave anything in its tenant's cache. What

@@ -44,6 +44,9 @@ type Builder struct {
 	root *goroot.Root
 	// bare is set once it is known that no sandbox can be had.
 	bare atomic.Bool
+	// used are the locks of the shadow and of the compiled standard library that it
+	// builds with, held until the process ends.
+	used []*os.File
 }
 
 // New prepares a builder: it finds Go and makes its shadow where it is missing.
@@ -73,6 +76,9 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 	}
 	b := &Builder{c: c, root: root}
 	b.bare.Store(c.NoSandbox)
+	if err := b.use(); err != nil {
+		return nil, fmt.Errorf("lock what builds use: %w", err)
+	}
 	return b, b.tidy()
 }
 
@@ -82,15 +88,31 @@ func (b *Builder) Go() string { return b.root.Version }
 // Sandboxed tells whether builds so far ran in a sandbox.
 func (b *Builder) Sandboxed() bool { return !b.bare.Load() }
 
-// tidy removes the work of builds that were killed, and what was made for a Go
-// or a dew that nobody has used here for long.
-func (b *Builder) tidy() error {
+// use notes that the shadow and the compiled standard library are in use, now and as
+// long as this process lives.
+func (b *Builder) use() error {
 	now := time.Now()
-	for _, used := range []string{b.root.Dir, b.base()} {
-		if err := os.Chtimes(used, now, now); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+	for _, dir := range []string{b.root.Dir, b.base()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
+		if err := os.Chtimes(dir, now, now); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		f, err := flock(dir, unix.LOCK_SH)
+		if err != nil {
+			return err
+		}
+		b.used = append(b.used, f)
 	}
+	return nil
+}
+
+// tidy removes the work of builds that were killed, and what was made for a Go or a
+// dew that was not used here for long and is not in use: a clock that was set makes
+// everything look old.
+func (b *Builder) tidy() error {
+	now := time.Now()
 	if err := b.tidyWork(now); err != nil {
 		return err
 	}
@@ -100,8 +122,13 @@ func (b *Builder) tidy() error {
 			return err
 		}
 		for _, dir := range dirs {
-			if info, err := os.Stat(dir); err == nil && now.Sub(info.ModTime()) > age {
+			info, err := os.Stat(dir)
+			if err != nil || now.Sub(info.ModTime()) <= age {
+				continue
+			}
+			if lock, err := lockDir(dir); err == nil {
 				os.RemoveAll(dir)
+				lock.Close()
 			}
 		}
 	}
@@ -127,12 +154,14 @@ func (b *Builder) tidyWork(now time.Time) error {
 }
 
 // lockDir takes a folder's lock, which ends with the process at the latest.
-func lockDir(dir string) (*os.File, error) {
+func lockDir(dir string) (*os.File, error) { return flock(dir, unix.LOCK_EX) }
+
+func flock(dir string, how int) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}

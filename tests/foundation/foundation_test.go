@@ -36,41 +36,13 @@ type site struct {
 	mu                      sync.Mutex // guards said
 }
 
-var program struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if program.dir != "" {
-		os.RemoveAll(program.dir)
-	}
-	os.Exit(code)
-}
-
-// dew builds the binary, once for all tests.
-func dew(t *testing.T) string {
-	t.Helper()
-	program.once.Do(func() {
-		if program.dir, program.err = os.MkdirTemp("", "dew-test-"); program.err != nil {
-			return
-		}
-		build := exec.Command("go", "build", "-o", filepath.Join(program.dir, "dew"), "../../cmd/dew")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			program.err = fmt.Errorf("build dew: %w\n%s", err, out)
-		}
-	})
-	if program.err != nil {
-		t.Fatal(program.err)
-	}
-	return filepath.Join(program.dir, "dew")
-}
-
 // newSite starts a foundation in an empty folder, or in the one given.
 func newSite(t *testing.T, data string, flags ...string) *site {
+	t.Helper()
+	return newSiteOf(t, dew, data, flags...)
+}
+
+func newSiteOf(t *testing.T, dew func(*testing.T) string, data string, flags ...string) *site {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: dew up makes network namespaces")
@@ -183,6 +155,7 @@ func (s *site) end() {
 	}
 	s.up.Wait()
 	s.until("the keeper ends", func() bool { return len(s.keepers()) == 0 })
+	checkRaces(s.T)
 	if s.Failed() {
 		s.Logf("dew up said:\n%s", s.log())
 	}

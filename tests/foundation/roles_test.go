@@ -59,7 +59,8 @@ func (p *part) Write(b []byte) (int, error) {
 	return p.said.Write(b)
 }
 
-func newFleet(t *testing.T) *fleet {
+// newFleet starts one. change sees each process before it is started.
+func newFleet(t *testing.T, dew func(*testing.T) string, change func(*part)) *fleet {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: cells make network namespaces")
@@ -85,6 +86,9 @@ func newFleet(t *testing.T) *fleet {
 		at := freeAddress(t)
 		f.routers = append(f.routers, "http://"+at)
 		f.add("router", n, "--apis", known, "--listen", at)
+	}
+	for _, p := range f.parts {
+		change(p)
 	}
 	t.Cleanup(f.end)
 	f.start("api-1")
@@ -256,6 +260,7 @@ func (f *fleet) end() {
 		}
 	}
 	f.until("the keepers end", func() bool { return len(f.keepers("cell-1"))+len(f.keepers("cell-2")) == 0 })
+	checkRaces(f.T)
 }
 
 func (f *fleet) keepers(cell string) []string {
@@ -487,7 +492,7 @@ func (f *fleet) holder(like string) string {
 // acknowledged holds, guests never notice, requests find another way, and work
 // that dies with one is done by the other.
 func TestRoles(t *testing.T) {
-	f := newFleet(t)
+	f := newFleet(t, dew, func(*part) {})
 	app := f.push("app")
 	if err := f.scale(0, app, 4); err != nil {
 		t.Fatal(err)
