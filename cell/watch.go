@@ -103,16 +103,7 @@ func (w *watch) look(ctx context.Context) string {
 	}
 	now := time.Now()
 	if !w.health.trivial() && !now.Before(w.nextHealth) {
-		w.nextHealth = now.Add(w.health.interval)
-		w.problem = w.health.do(ctx, dial, w.to)
-		if w.silent++; !strings.HasSuffix(w.problem, timedOut) {
-			w.silent = 0
-		}
-		switch {
-		case w.problem == "":
-		case w.silent > 0 && w.silent < silences:
-			w.nextHealth = now.Add(time.Second)
-		default:
+		if w.problem = w.health.do(ctx, dial, w.to); w.ill(now) {
 			return "Instance became unhealthy: Liveness check unsuccessful: " + w.problem
 		}
 	}
@@ -126,6 +117,21 @@ func (w *watch) look(ctx context.Context) string {
 // was healthy is ended: one that gets none says as much about a busy host. An answer
 // that is wrong, or a refusal, is believed at once.
 const silences = 3
+
+// ill tells whether a guest that was healthy must end for what its last check found,
+// and otherwise says when the next is due.
+func (w *watch) ill(now time.Time) bool {
+	w.nextHealth = now.Add(w.health.interval)
+	if w.silent++; !strings.HasSuffix(w.problem, timedOut) {
+		w.silent = 0
+		return w.problem != ""
+	}
+	if w.silent < silences {
+		w.nextHealth = now.Add(time.Second)
+		return false
+	}
+	return true
+}
 
 // begin looks whether the guest has become healthy.
 func (w *watch) begin(ctx context.Context, dial dialer) string {
