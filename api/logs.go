@@ -1,10 +1,8 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/dewpaas/dew/api/logcache"
 	"github.com/dewpaas/dew/cf"
@@ -107,46 +105,3 @@ func (c *call) logMeta(w http.ResponseWriter) error {
 	reply(w, http.StatusOK, obj{"meta": c.logs.Meta(func(app string) bool { return seen[app] || c.admin() })})
 	return nil
 }
-
-// refreshDrains tells the log cache where lines go, as the ledger has it now.
-func (s *Server) refreshDrains(ctx context.Context) error {
-	var drains []logcache.Drain
-	err := s.store.View(ctx, func(tx cf.Tx) error {
-		drains = nil
-		bindings, err := cf.List[cf.ServiceBinding](tx, cf.Query{Where: []cf.Cond{cf.Is("type", "app")}})
-		if err != nil {
-			return err
-		}
-		instances := map[string]*cf.ServiceInstance{}
-		for _, b := range bindings {
-			i := instances[b.InstanceGUID]
-			if i == nil {
-				if i, err = cf.Get[cf.ServiceInstance](tx, b.InstanceGUID); err != nil {
-					return err
-				}
-				instances[b.InstanceGUID] = i
-			}
-			url := cf.Bound{Binding: b, Instance: i}.Drain()
-			if url == "" {
-				continue
-			}
-			a, err := cf.Get[cf.App](tx, b.AppGUID)
-			if err != nil {
-				return err
-			}
-			p, err := cf.PlaceOf(tx, s.url, a)
-			if err != nil {
-				return err
-			}
-			drains = append(drains, logcache.Drain{App: a.GUID, Host: p.Org.Name + "." + p.Space.Name + "." + a.Name, URL: url})
-		}
-		return nil
-	})
-	if err == nil {
-		s.logs.SetDrains(drains)
-	}
-	return err
-}
-
-// drainsEvery is how soon another API's change of bindings is seen.
-const drainsEvery = 30 * time.Second

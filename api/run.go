@@ -15,7 +15,7 @@ func (s *Server) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { s.brokers.Run(ctx) })
-	wg.Go(func() { s.every(ctx, drainsEvery, "refresh the syslog drains", s.refreshDrains) })
+	wg.Go(func() { s.runDrains(ctx) })
 	wg.Go(func() { s.every(ctx, sweepEvery, "sweep", s.sweep) })
 }
 

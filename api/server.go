@@ -45,6 +45,7 @@ type Config struct {
 	Upload   int64                  // bytes that an upload may have; DefaultUpload if 0
 	Usage    time.Duration          // how long usage events are kept; DefaultKeepUsage if 0
 	Log      *slog.Logger
+	Holder   string // its name among the APIs that share the ledger; "" if there is one
 	URL      string // how clients reach the API, without a slash at the end
 	Domain   string // the shared domain made at the first start
 }
@@ -81,6 +82,8 @@ type Server struct {
 	brokers   *broker.Worker
 	metrics   metrics
 	limited   func() uint64 // may be nil
+	holder    string
+	duty      duty
 	log       *slog.Logger
 	url       string
 	domain    string
@@ -105,9 +108,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if u, err := url.Parse(s.url); err == nil {
 		s.hosts[strings.ToLower(u.Hostname())] = true
 	}
+	s.duty.held = c.Holder == ""
 	s.brokers = broker.New(c.Store, c.Egress, c.Log)
 	rand.Read(s.tickets[:]) // never fails since Go 1.24
-	s.metrics, s.limited = s.newMetrics(c.Metrics), c.Limited
+	s.metrics, s.limited, s.holder = s.newMetrics(c.Metrics), c.Limited, c.Holder
 	return s, s.seed(ctx)
 }
 

@@ -141,6 +141,6 @@ func (c *Cache) shrink() {
 // Close ends the drains and the writing of files. Lines that come later are kept
 // in memory only.
 func (c *Cache) Close() error {
-	c.SetDrains(nil)
+	c.SetDrains(nil, time.Time{})
 	return c.files.close()
 }

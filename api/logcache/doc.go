@@ -7,6 +7,9 @@
 // ring of its app and into bounded queues, and what does not fit is dropped and
 // counted, oldest first in rings, newest in queues.
 //
+// What a drain may not have got is sent again (ADR 13). Of several APIs one
+// sends: api decides which, and tells it by SetDrains.
+//
 // Bounds: lines and bytes of an app, bytes of all apps, apps, and the rate of an
 // instance where its line has a limit. A ring is guarded by its own lock; the
 // Cache's lock guards the map of rings and is taken before a ring's. One

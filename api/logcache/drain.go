@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -25,14 +26,14 @@ type Drain struct {
 }
 
 const (
-	drainQueue  = 1024     // lines
+	drainQueue  = 10_000   // lines
 	drainBytes  = 1 << 20  // that wait for one drain
 	allBytes    = 64 << 20 // that wait for any
 	lineBytes   = 128      // of a line besides its text
 	drainDial   = 10 * time.Second
 	drainWrite  = 10 * time.Second
 	firstPause  = time.Second // after a failure; doubled up to longestPause
-	longestWait = time.Minute
+	longestWait = 15 * time.Second
 )
 
 // drains are the running forwarders.
@@ -46,7 +47,7 @@ type drains struct {
 // drain is one forwarder: a queue and the goroutine that empties it.
 type drain struct {
 	Drain
-	queue  chan line
+	queue  *queue
 	held   atomic.Int64 // bytes in the queue
 	all    *drains
 	lost   atomic.Uint64 // since it was last said
@@ -68,12 +69,8 @@ func (d *drains) pass(app string, l line) {
 // offer queues a line if there is room: a drain that does not read must not cost
 // the platform's memory.
 func (d *drain) offer(l line) bool {
-	if d.hold(l, 1) {
-		select {
-		case d.queue <- l:
-			return true
-		default:
-		}
+	if d.hold(l, 1) && d.queue.put(l) {
+		return true
 	}
 	d.hold(l, -1)
 	return false
@@ -90,8 +87,9 @@ func (d *drain) hold(l line, sign int64) bool {
 func (c *Cache) SetGuard(g egress.Guard) { c.guard = g }
 
 // SetDrains makes these the drains: what is not there yet starts, what is no
-// longer wanted ends, the others go on undisturbed.
-func (c *Cache) SetDrains(wanted []Drain) {
+// longer wanted ends, the others go on undisturbed. What starts begins with the
+// kept lines since then, unless that is the zero time.
+func (c *Cache) SetDrains(wanted []Drain, since time.Time) {
 	c.drains.mu.Lock()
 	var gone []*drain
 	next := map[string][]*drain{}
@@ -106,7 +104,7 @@ func (c *Cache) SetDrains(wanted []Drain) {
 	}
 	for _, w := range wanted {
 		if !slices.ContainsFunc(next[w.App], func(d *drain) bool { return d.Drain == w }) {
-			next[w.App] = append(next[w.App], c.startDrain(w))
+			next[w.App] = append(next[w.App], c.startDrain(w, since))
 		}
 	}
 	c.drains.byApp = next
@@ -118,14 +116,30 @@ func (c *Cache) SetDrains(wanted []Drain) {
 	}
 }
 
-func (c *Cache) startDrain(w Drain) *drain {
+func (c *Cache) startDrain(w Drain, since time.Time) *drain {
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &drain{Drain: w, queue: make(chan line, drainQueue), all: &c.drains, cancel: cancel, ended: make(chan struct{})}
+	d := &drain{Drain: w, queue: newQueue(), all: &c.drains, cancel: cancel, ended: make(chan struct{})}
+	if !since.IsZero() {
+		d.begin(c.tail(w.App).read(since.UnixNano(), math.MaxInt64, drainQueue, true))
+	}
 	go func() {
 		defer close(d.ended)
 		c.forward(ctx, d)
 	}()
 	return d
+}
+
+// begin fills the queue with lines, newest first; the oldest may have no room.
+func (d *drain) begin(lines []line) {
+	for n, l := range lines {
+		if !d.hold(l, 1) {
+			d.hold(l, -1)
+			lines = lines[:n]
+			break
+		}
+	}
+	slices.Reverse(lines)
+	d.queue.putBack(lines)
 }
 
 // forward connects and sends until ctx ends. What is said about the drain goes
@@ -220,7 +234,8 @@ func (c *Cache) stream(address string, secure *tls.Config) sender {
 		defer conn.Close() // the write error is what counts
 		closed := make(chan error, 1)
 		go func() { _, err := io.Copy(io.Discard, conn); closed <- orEOF(err) }()
-		return each(ctx, d, closed, func(messages []byte) error {
+		return each(ctx, d, closed, func(batch []line) error {
+			messages := frame(d, batch)
 			if err := conn.SetWriteDeadline(time.Now().Add(drainWrite)); err != nil {
 				return err
 			}
@@ -237,37 +252,57 @@ func orEOF(err error) error {
 	return err
 }
 
-// each takes lines from the queue, first saying how many were lost, and sends
-// those that are there together. broken ends it while there is nothing to send.
-func each(ctx context.Context, d *drain, broken <-chan error, send func([]byte) error) error {
+// each takes lines from the queue and sends those that are there together, until
+// that fails or broken says that it will. What may not have arrived is sent again
+// on the next connection: a line may come twice, but not get lost.
+func each(ctx context.Context, d *drain, broken <-chan error, send func([]line) error) error {
 	for {
-		var batch []byte
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-broken:
-			return fmt.Errorf("the drain hung up: %w", err)
-		case l := <-d.queue:
-			d.hold(l, -1)
-			if n := d.lost.Swap(0); n > 0 {
-				gap := line{at: l.at, source: "LGR", instance: "0", text: fmt.Appendf(nil, "%d messages were dropped because the drain is slow", n)}
-				batch = appendFrame(batch, d.Drain, gap)
-			}
-			batch = appendFrame(batch, d.Drain, l)
+			return d.keep(nil, fmt.Errorf("the drain hung up: %w", err))
+		case <-d.queue.ready:
 		}
-		for more := true; more && len(batch) < 64<<10; {
-			select {
-			case l := <-d.queue:
-				d.hold(l, -1)
-				batch = appendFrame(batch, d.Drain, l)
-			default:
-				more = false
-			}
+		batch := d.queue.take(drainQueue)
+		if len(batch) == 0 {
+			continue
+		}
+		select {
+		case err := <-broken:
+			return d.keep(batch, fmt.Errorf("the drain hung up: %w", err))
+		default:
 		}
 		if err := send(batch); err != nil {
-			return err
+			return d.keep(batch, err)
 		}
+		for _, l := range batch {
+			d.hold(l, -1)
+		}
+		d.queue.note(batch, time.Now())
 	}
+}
+
+// keep puts lines that may not have arrived back.
+func (d *drain) keep(batch []line, err error) error {
+	sent := d.queue.unsure(time.Now())
+	for _, l := range sent {
+		d.hold(l, 1)
+	}
+	d.queue.putBack(append(sent, batch...))
+	return err
+}
+
+// frame makes the bytes of a batch, and says first how many lines were lost.
+func frame(d *drain, batch []line) (b []byte) {
+	if n := d.lost.Swap(0); n > 0 {
+		gap := line{at: batch[0].at, source: "LGR", instance: "0", text: fmt.Appendf(nil, "%d messages were dropped because the drain is slow", n)}
+		b = appendFrame(b, d.Drain, gap)
+	}
+	for _, l := range batch {
+		b = appendFrame(b, d.Drain, l)
+	}
+	return b
 }
 
 // post sends each message as the body of a request.
@@ -281,9 +316,16 @@ func (c *Cache) post(u *url.URL) sender {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case l := <-d.queue:
-				d.hold(l, -1)
-				if err := postOne(ctx, client, u, d.Drain, l); err != nil {
+			case <-d.queue.ready:
+			}
+			for _, l := range d.queue.take(1) {
+				again, err := postOne(ctx, client, u, d.Drain, l)
+				if again {
+					d.queue.putBack([]line{l})
+				} else {
+					d.hold(l, -1)
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -291,22 +333,24 @@ func (c *Cache) post(u *url.URL) sender {
 	}
 }
 
-func postOne(ctx context.Context, client *http.Client, u *url.URL, d Drain, l line) error {
+// postOne tells whether a message that was not taken may be another time.
+func postOne(ctx context.Context, client *http.Client, u *url.URL, d Drain, l line) (again bool, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(string(message(d, l))))
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.Header.Set("Content-Type", "text/plain")
 	answer, err := client.Do(r)
 	if err != nil {
-		return err
+		return true, err
 	}
 	defer answer.Body.Close() // read below, so the connection is used again
 	if _, err := io.CopyN(io.Discard, answer.Body, 64<<10); err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return false, err
 	}
 	if answer.StatusCode/100 != 2 {
-		return fmt.Errorf("the drain answered %s", answer.Status)
+		busy := answer.StatusCode/100 == 5 || answer.StatusCode == http.StatusTooManyRequests
+		return busy, fmt.Errorf("the drain answered %s", answer.Status)
 	}
-	return nil
+	return false, nil
 }

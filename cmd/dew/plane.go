@@ -89,7 +89,7 @@ func (f *platform) apiURL() string {
 func (f *platform) openAPI(ctx context.Context) (err error) {
 	k := f.plane
 	config := api.Config{Store: f.ledger, UAA: k.login, Blobs: k.blobs, Droplets: k.depot, Logs: k.logs, URL: f.facts.URL, Domain: f.facts.Domain, Log: f.log,
-		Egress: f.guard(), Runtime: f.runtime(), Usage: f.setup.api.KeepUsage, Limited: f.limited, Metrics: []prometheus.Collector{parts{f}}}
+		Egress: f.guard(), Runtime: f.runtime(), Usage: f.setup.api.KeepUsage, Limited: f.limited, Holder: f.among(), Metrics: []prometheus.Collector{parts{f}}}
 	switch {
 	case f.stager != nil:
 		config.Stager = f.stager

@@ -182,6 +182,14 @@ func (f *platform) holder() string {
 	return f.identity.Name
 }
 
+// among is the name of this process among others of its role; "" where it is alone.
+func (f *platform) among() string {
+	if f.fleet.alone() {
+		return ""
+	}
+	return f.holder()
+}
+
 // lock makes sure that one process of a role uses the folder. The kernel gives it
 // back however the process ends.
 func (f *platform) lock() error {
