@@ -85,7 +85,12 @@ func (c *call) mapRoute(r *cf.Route, replace bool) (obj, error) {
 
 func (c *call) addDestination(r *cf.Route, b destinationBody) error {
 	a, err := cf.Get[cf.App](c.tx, b.App.GUID)
-	if err != nil || a.SpaceGUID != r.SpaceGUID {
+	if err == nil && a.SpaceGUID != r.SpaceGUID {
+		if _, err = c.space(a.SpaceGUID, look, "App"); err == nil {
+			return unprocessable("Routes cannot be mapped to destinations in different spaces. Map another route to the app.")
+		}
+	}
+	if err != nil {
 		return unprocessable("App(s) with guid(s) \"%s\" do not exist or you do not have access.", b.App.GUID)
 	}
 	d := &cf.Destination{RouteGUID: r.GUID, AppGUID: a.GUID, ProcessType: "web", Protocol: "http1"}

@@ -100,13 +100,23 @@ const maxManifestApps = 100
 // business.
 var goTypes = regexp.MustCompile(` (in|into) type api\.\w+`)
 
+// unknownKey is what the decoder says of a key that is no field. Its line is of the
+// manifest as the CLI sends it, not as its author wrote it.
+var unknownKey = regexp.MustCompile(`line \d+: field (\S+) not found`)
+
+// inWords turns what the decoder says into what an author can act upon.
+func inWords(err error) string {
+	text := goTypes.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")
+	return unknownKey.ReplaceAllString(text, "$0: the key is unknown, correct its spelling or take it out")
+}
+
 // parseManifest is the one door for manifests.
 func parseManifest(text []byte) (*manifest, error) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	m := new(manifest)
 	if err := d.Decode(m); err != nil {
-		return nil, badBody("invalid manifest: %s", goTypes.ReplaceAllString(err.Error(), ""))
+		return nil, badBody("invalid manifest: %s", inWords(err))
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return nil, badBody("invalid manifest: there is a second document")
@@ -122,9 +132,9 @@ func parseManifest(text []byte) (*manifest, error) {
 		case seen[a.Name]:
 			return nil, unprocessable("For application '%s': it is in the manifest twice", a.Name)
 		case a.Docker != nil || a.Lifecycle == "docker":
-			return nil, unprocessable("For application '%s': Docker support is disabled", a.Name)
+			return nil, unprocessable("For application '%s': Docker support is disabled: droplets are built from Go source. Push the folder that holds it.", a.Name)
 		case a.Lifecycle != "" && a.Lifecycle != "buildpack":
-			return nil, unprocessable("For application '%s': Lifecycle '%s' is disabled", a.Name, a.Lifecycle)
+			return nil, unprocessable("For application '%s': Lifecycle '%s' is disabled: leave it out, droplets are built from Go source", a.Name, a.Lifecycle)
 		case len(a.Sidecars) > 0:
 			return nil, unprocessable("For application '%s': Sidecars are not supported: a unikernel runs one program", a.Name)
 		case len(a.Services) > 100:
@@ -441,7 +451,7 @@ func (c *call) applyRoute(s *cf.Space, a *cf.App, m manifestRoute) error {
 		return err
 	}
 	if d == nil {
-		return unprocessable("The route '%s' is not a properly formed URL, or its domain does not exist", m.Route)
+		return unprocessable("The route '%s' is not a properly formed URL, or its domain does not exist: cf domains lists those that do", m.Route)
 	}
 	r.Path = path
 	old, err := cf.First[cf.Route](c.tx, cf.Is("domain_guid", d.GUID), cf.Is("host", r.Host), cf.Is("path", r.Path))
@@ -450,7 +460,7 @@ func (c *call) applyRoute(s *cf.Space, a *cf.App, m manifestRoute) error {
 	}
 	switch {
 	case old != nil && old.SpaceGUID != s.GUID:
-		return unprocessable("Routes cannot be mapped to destinations in different spaces: Route already exists for '%s'", m.Route)
+		return unprocessable("Routes cannot be mapped to destinations in different spaces: Route already exists for '%s'. Choose another route, or push with --random-route.", m.Route)
 	case old != nil:
 		r = old
 	default:

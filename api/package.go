@@ -350,7 +350,7 @@ func (c *call) uploadError(err error) error {
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.Is(err, blob.ErrSize), errors.As(err, &tooLong):
-		return &refusal{413, 290003, "CF-UploadTooLarge", fmt.Sprintf("The upload is larger than %d bytes.", c.maxUpload)}
+		return &refusal{413, 290003, "CF-UploadTooLarge", fmt.Sprintf("The upload is larger than %d bytes. Leave out what is not needed to build or run: list it in .cfignore.", c.maxUpload)}
 	case errors.Is(err, blob.ErrZip):
 		return &refusal{400, 160001, "CF-AppBitsUploadInvalid", "The app upload is invalid: " + err.Error()}
 	case errors.Is(err, blob.ErrNoFile):

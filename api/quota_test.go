@@ -31,7 +31,7 @@ func TestQuotasLimitWhatIsAskedFor(t *testing.T) {
 	refused("/v3/routes", route("two"), "Routes quota exceeded for space 'dev'.")
 	scale := "/v3/apps/" + app + "/processes/web/actions/scale"
 	f.do(202, token, "POST", scale, `{"instances":3}`)
-	refused(scale, `{"instances":4}`, "memory space_quota_exceeded")
+	refused(scale, `{"instances":4}`, "In space 'dev' 256 MB of memory would be used, 0 may be: ask for less, stop something, or have the quota raised. memory space_quota_exceeded")
 	f.do(202, token, "POST", apply, "applications: [{name: app, instances: 2, env: {A: b}}]")
 	refused(apply, "applications: [{name: app, memory: 65M}]", "memory space_quota_exceeded")
 	f.do(202, admin, "DELETE", "/v3/space_quotas/"+quota, "")

@@ -121,6 +121,12 @@ func (c *call) within(s *cf.Space, r limited) error {
 // scope is one of the two levels that have quotas.
 type scope struct{ quota, key, guid, prefix, kind, name string }
 
+// full says how much a limit is exceeded by, what to do, and at the end, where
+// clients look for it, CAPI's own word.
+func (s scope) full(what string, wanted, may int64, word string) error {
+	return unprocessable("In %s '%s' "+what+": ask for less, stop something, or have the quota raised. %s", s.kind, s.name, wanted, may, word)
+}
+
 // exceeds says what is too much, in the words that CAPI has for it.
 func (s scope) exceeds(r limited, l cf.Limits, u used) error {
 	over := func(n int64, limit *int64) bool { return limit != nil && *limit >= 0 && n > *limit }
@@ -134,13 +140,13 @@ func (s scope) exceeds(r limited, l cf.Limits, u used) error {
 	case r != computing:
 		return nil
 	case over(u.memory, l.TotalMemoryMB):
-		return unprocessable("memory %squota_exceeded", s.prefix)
+		return s.full("%d MB of memory would be used, %d may be", u.memory, *l.TotalMemoryMB, "memory "+s.prefix+"quota_exceeded")
 	case over(u.largest, l.ProcessMemoryMB):
-		return unprocessable("memory %sinstance_memory_limit_exceeded", s.prefix)
+		return s.full("an instance would have %d MB of memory, %d may be", u.largest, *l.ProcessMemoryMB, "memory "+s.prefix+"instance_memory_limit_exceeded")
 	case over(u.instances, l.TotalInstances):
-		return unprocessable("app_instance_limit %sapp_instance_limit_exceeded", s.prefix)
+		return s.full("%d instances would run, %d may", u.instances, *l.TotalInstances, "app_instance_limit "+s.prefix+"app_instance_limit_exceeded")
 	case over(u.appTasks, l.TasksPerApp):
-		return unprocessable("app_task_limit %sapp_task_limit_exceeded", s.prefix)
+		return s.full("%d tasks of the app would run, %d may", u.appTasks, *l.TasksPerApp, "app_task_limit "+s.prefix+"app_task_limit_exceeded")
 	case l.LogRate != nil && *l.LogRate >= 0 && u.boundless:
 		return unprocessable("log_rate_limit cannot be unlimited in %s '%s'.", s.kind, s.name)
 	case over(u.logRate, l.LogRate):

@@ -405,7 +405,7 @@ func TestWaysToEnd(t *testing.T) {
 		{"./app serve", func(p *cf.Placement) {
 			p.Launch.Health = cf.HealthCheck{Type: "http", Endpoint: "/nothing", Timeout: 5} // time for a busy machine to answer
 		}, 137,
-			"Instance never healthy after 5s: Failed to make HTTP request to '/nothing' on port 8080: received status code 404"},
+			"Instance never healthy after 5s: Failed to make HTTP request to '/nothing' on port 8080: received status code 404. The program must answer 200 there; give it more time with -t"},
 		{"./other", nil, 255, `failed to start: start command "./other": there is no program "./other": the droplet has app`},
 		{"./app | cat", nil, 255, "there is no shell in a guest"},
 		{"./app", func(p *cf.Placement) { p.Launch.DropletSHA256 = strings.Repeat("0", 64) }, 255, "is not on this cell: stage the app again"},

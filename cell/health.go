@@ -88,6 +88,14 @@ func (c check) get(ctx context.Context, dial dialer, to netip.AddrPort) string {
 	return ""
 }
 
+// advice is what the author of a program that never becomes healthy can do.
+func (c check) advice() string {
+	if c.kind == "http" {
+		return ". The program must answer 200 there; give it more time with -t, or choose another check with -u."
+	}
+	return ". The program must listen on $PORT, on all addresses; give it more time with -t, or push what does not listen with -u process."
+}
+
 // timedOut is the reason of a check that got no answer.
 const timedOut = "timed out"
 

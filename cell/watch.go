@@ -143,7 +143,7 @@ func (w *watch) begin(ctx context.Context, dial dialer) string {
 	if w.problem != "" {
 		if now.Sub(w.begun) >= w.health.timeout {
 			w.i.tellHealth(w.problem)
-			return fmt.Sprintf("Instance never healthy after %s: %s", w.health.timeout, w.problem)
+			return fmt.Sprintf("Instance never healthy after %s: %s%s", w.health.timeout, w.problem, w.health.advice())
 		}
 		if w.nextHealth = now; !again {
 			w.nextHealth = now.Add(startInterval)

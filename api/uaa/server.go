@@ -106,8 +106,10 @@ func explain(err error) (int, any) {
 
 func (s *Server) prompts(*http.Request) (int, any, error) {
 	return http.StatusOK, map[string]any{
-		"app":     map[string]string{"version": "77.0.0"},
-		"prompts": map[string][]string{"username": {"text", "Email"}, "password": {"password", "Password"}},
+		"app": map[string]string{"version": "77.0.0"},
+		// The CLI asks for a passcode with --sso only, and then even where none is named.
+		"prompts": map[string][]string{"username": {"text", "Email"}, "password": {"password", "Password"},
+			"passcode": {"password", "There are no passcodes here: log in without --sso, with user name and password. Passcode"}},
 	}, nil
 }
 
