@@ -30,6 +30,7 @@ const patience = 8 * time.Minute
 type site struct {
 	*testing.T
 	dew, data, home, listen string
+	temp                    string   // its folder for temporary files
 	flags                   []string // of dew up, more than those of every test
 	up                      *exec.Cmd
 	said                    bytes.Buffer
@@ -50,7 +51,7 @@ func newSiteOf(t *testing.T, dew func(*testing.T) string, data string, flags ...
 	if testing.Short() {
 		t.Skip("needs minutes where nothing is compiled yet")
 	}
-	s := &site{T: t, dew: dew(t), data: data, home: t.TempDir(), listen: freeAddress(t), flags: flags}
+	s := &site{T: t, dew: dew(t), data: data, home: t.TempDir(), temp: t.TempDir(), listen: freeAddress(t), flags: flags}
 	if data == "" {
 		s.data = filepath.Join(t.TempDir(), "data")
 	}
@@ -104,6 +105,7 @@ func (s *site) spawn() {
 	s.Helper()
 	s.up = exec.Command(s.dew, append([]string{"up", "--data", s.data, "--listen", s.listen, "--memory", "8G"}, s.flags...)...)
 	s.up.Stdout, s.up.Stderr = s, s
+	s.up.Env = append(os.Environ(), "TMPDIR="+s.temp)
 	s.up.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	foreign, err := os.Create(s.foreign())
 	if err != nil {
@@ -155,6 +157,7 @@ func (s *site) end() {
 	}
 	s.up.Wait()
 	s.until("the keeper ends", func() bool { return len(s.keepers()) == 0 })
+	checkLeft(s.T, s.data, s.temp)
 	checkRaces(s.T)
 	if s.Failed() {
 		s.Logf("dew up said:\n%s", s.log())
@@ -214,7 +217,7 @@ func (s *site) run(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.dew, args...)
-	cmd.Env = append(os.Environ(), "HOME="+s.home, "CF_HOME="+s.home, "DEW_DATA="+s.data)
+	cmd.Env = append(os.Environ(), "TMPDIR="+s.temp, "HOME="+s.home, "CF_HOME="+s.home, "DEW_DATA="+s.data)
 	cmd.Dir = "testdata/app"
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -419,6 +422,42 @@ func TestKillStorm(t *testing.T) {
 	s.until("everything that is wanted runs, and nothing else", func() bool { return s.guests() == 2+acknowledged && s.running("other") == acknowledged })
 	if n := len(s.keepers()); n != 1 {
 		t.Errorf("%d keepers", n)
+	}
+	s.pushStorm(r, acknowledged)
+	for index, guid := range s.instances("app", 2) {
+		if stays[index] != guid {
+			t.Errorf("pushes of another app: instance %s of app was replaced", index)
+		}
+	}
+}
+
+// pushStorm: dew up is killed at any moment of pushes, which either went through or can
+// be repeated; what is left half done is no obstacle, and does not stay.
+func (s *site) pushStorm(r *rand.Rand, instances int) {
+	push := []string{"push", "other", "-m", "64M", "-i", fmt.Sprint(instances), "--strategy", "rolling"}
+	whole := time.Now()
+	s.must(push...)
+	took := time.Since(whole)
+	for round := range 6 {
+		ended := make(chan error, 1)
+		go func() { _, err := s.run(push...); ended <- err }()
+		delay := time.NewTimer(time.Duration(r.Int64N(int64(took))))
+		select {
+		case <-delay.C:
+		case err := <-ended: // before it was killed: all is well then
+			if err != nil {
+				s.Errorf("round %d: a push of a quiet foundation failed: %v", round, err)
+			}
+			ended <- nil
+		}
+		s.kill()
+		s.start()
+		<-ended
+	}
+	s.must(push...)
+	s.until("everything that is wanted runs, and nothing else", func() bool { return s.guests() == 2+instances && s.running("other") == instances })
+	for _, path := range []string{"/v3/builds?states=STAGING", "/v3/deployments?status_values=ACTIVE"} {
+		s.until(path+" is empty", func() bool { return s.count(path) == 0 })
 	}
 }
 

@@ -35,6 +35,7 @@ import (
 type fleet struct {
 	*testing.T
 	dew, dir, psql string
+	temp           string // their folder for temporary files
 	env            []string
 	bus            *server.Server
 	parts          map[string]*part
@@ -68,11 +69,11 @@ func newFleet(t *testing.T, dew func(*testing.T) string, change func(*part)) *fl
 	if testing.Short() {
 		t.Skip("needs minutes where nothing is compiled yet")
 	}
-	f := &fleet{T: t, dew: dew(t), dir: t.TempDir(), parts: map[string]*part{}}
+	f := &fleet{T: t, dew: dew(t), dir: t.TempDir(), temp: t.TempDir(), parts: map[string]*part{}}
 	f.psql = pgtest.Server(t)
 	f.query("CREATE DATABASE dew TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
 	f.psql = strings.Replace(f.psql, "dbname=postgres", "dbname=dew", 1)
-	f.env = append(os.Environ(), "DEW_STORE="+f.storeURL(), "DEW_BUS="+f.nats(), "DEW_APIS=")
+	f.env = append(os.Environ(), "DEW_STORE="+f.storeURL(), "DEW_BUS="+f.nats(), "DEW_APIS=", "TMPDIR="+f.temp)
 	apis := []string{freeAddress(t), freeAddress(t)}
 	for n, at := range apis {
 		other := "https://" + apis[1-n]
@@ -260,6 +261,9 @@ func (f *fleet) end() {
 		}
 	}
 	f.until("the keepers end", func() bool { return len(f.keepers("cell-1"))+len(f.keepers("cell-2")) == 0 })
+	for _, cell := range []string{"cell-1", "cell-2"} {
+		checkLeft(f.T, filepath.Join(f.dir, cell), f.temp)
+	}
 	checkRaces(f.T)
 }
 
@@ -329,6 +333,7 @@ type thing struct {
 	GUID, State string
 	Instances   int
 	Droplet     struct{ GUID string }
+	Status      struct{ Value, Reason string }
 	Resources   []struct{ GUID, State string }
 }
 
@@ -383,20 +388,11 @@ func (f *fleet) space() string {
 func (f *fleet) upload(app string) string {
 	f.Helper()
 	pack := f.api("POST", "/v3/packages", fmt.Sprintf(`{"type":"bits","relationships":{"app":{"data":{"guid":%q}}}}`, app)).GUID
-	var bits, form bytes.Buffer
-	z := zip.NewWriter(&bits)
-	if err := errors.Join(z.AddFS(os.DirFS("testdata/app")), z.Close()); err != nil {
+	body, kind, err := bits()
+	if err != nil {
 		f.Fatal(err)
 	}
-	w := multipart.NewWriter(&form)
-	part, err := w.CreateFormFile("bits", "app.zip")
-	if err == nil {
-		_, err = part.Write(bits.Bytes())
-	}
-	if err = errors.Join(err, w.Close()); err != nil {
-		f.Fatal(err)
-	}
-	if err := f.ask(1, "POST", "/v3/packages/"+pack+"/upload", w.FormDataContentType(), form.Bytes(), nil); err != nil {
+	if err := f.ask(1, "POST", "/v3/packages/"+pack+"/upload", kind, body, nil); err != nil {
 		f.Fatal(err)
 	}
 	return pack
@@ -483,6 +479,112 @@ func (f *fleet) instances(app string, want int) map[string]string {
 	return seen
 }
 
+// keepPushing pushes an app again and again, in the storm: what is refused or cut off
+// is asked for again, but a build that fails or a deployment that gets stuck is a
+// failure. stop has it push once more, and returns how often it did.
+func (f *fleet) keepPushing(app string) (stop func() (int, error)) {
+	stopping, ended := make(chan struct{}), make(chan error, 1)
+	n := 0
+	go func() {
+		for last := false; ; n++ {
+			if err := f.pushAgain(app); err != nil || last {
+				ended <- err
+				return
+			}
+			select {
+			case <-stopping:
+				last = true
+			default:
+			}
+		}
+	}()
+	return func() (int, error) {
+		close(stopping)
+		err := <-ended
+		return n + 1, err
+	}
+}
+
+// pushAgain makes a package, a build and a deployment of an app, and sees it through.
+func (f *fleet) pushAgain(app string) error {
+	bits, kind, err := bits()
+	if err != nil {
+		return err
+	}
+	tries := 0
+	var last error
+	insist := func(what string, do func(router int) (done bool, err error)) error {
+		if !becomes(50*time.Millisecond, func() bool {
+			tries++
+			done, err := do(tries % 2)
+			if err != nil {
+				last = err
+			}
+			return done && err == nil
+		}) {
+			return fmt.Errorf("%s: not in %v, last %v", what, patience, last)
+		}
+		return nil
+	}
+	var pack, build, deployment, now thing
+	post := func(path, body string, into *thing) func(int) (bool, error) {
+		return func(router int) (bool, error) {
+			return true, f.ask(router, "POST", path, "application/json", []byte(body), into)
+		}
+	}
+	err = insist("make a package", post("/v3/packages", fmt.Sprintf(`{"type":"bits","relationships":{"app":{"data":{"guid":%q}}}}`, app), &pack))
+	if err == nil {
+		err = insist("upload", func(router int) (bool, error) {
+			err := f.ask(router, "POST", "/v3/packages/"+pack.GUID+"/upload", kind, bits, nil)
+			if err != nil && f.ask(router, "GET", "/v3/packages/"+pack.GUID, "application/json", nil, &now) == nil && now.State == "READY" {
+				err = nil // it went through, and the answer did not
+			}
+			return true, err
+		})
+	}
+	if err == nil {
+		err = insist("make a build", post("/v3/builds", fmt.Sprintf(`{"package":{"guid":%q}}`, pack.GUID), &build))
+	}
+	if err == nil {
+		err = insist("build", func(router int) (bool, error) {
+			err := f.ask(router, "GET", "/v3/builds/"+build.GUID, "application/json", nil, &build)
+			return build.State != "STAGING", err
+		})
+	}
+	if err == nil && build.State != "STAGED" {
+		err = fmt.Errorf("the build is %s", build.State)
+	}
+	if err == nil {
+		err = insist("make a deployment", post("/v3/deployments", fmt.Sprintf(`{"droplet":{"guid":%q},"relationships":{"app":{"data":{"guid":%q}}}}`, build.Droplet.GUID, app), &deployment))
+	}
+	if err == nil {
+		err = insist("deploy", func(router int) (bool, error) {
+			err := f.ask(router, "GET", "/v3/deployments/"+deployment.GUID, "application/json", nil, &deployment)
+			return deployment.Status.Value == "FINALIZED", err
+		})
+	}
+	if err == nil && deployment.Status.Reason != "DEPLOYED" {
+		err = fmt.Errorf("the deployment is %s", deployment.Status.Reason)
+	}
+	return err
+}
+
+// bits is the test's program as it is uploaded.
+func bits() (body []byte, kind string, err error) {
+	var packed, form bytes.Buffer
+	z := zip.NewWriter(&packed)
+	if err := errors.Join(z.AddFS(os.DirFS("testdata/app")), z.Close()); err != nil {
+		return nil, "", err
+	}
+	w := multipart.NewWriter(&form)
+	part, err := w.CreateFormFile("bits", "app.zip")
+	if err == nil {
+		_, err = part.Write(packed.Bytes())
+	}
+	err = errors.Join(err, w.Close()) // which writes the end of the form
+	return form.Bytes(), w.FormDataContentType(), err
+}
+
 // holder is who has a lease.
 func (f *fleet) holder(like string) string {
 	return f.query("SELECT doc::jsonb->>'holder' FROM leases WHERE guid LIKE '" + like + "' LIMIT 1")
@@ -524,6 +626,8 @@ func TestRoles(t *testing.T) {
 
 	t.Log("a storm")
 	stop := f.load("app")
+	third := f.push("third")
+	pushed := f.keepPushing(third)
 	r := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	var names []string
 	for name := range f.parts {
@@ -554,8 +658,11 @@ func TestRoles(t *testing.T) {
 	if len(failures) > 0 || sent < 50 {
 		t.Errorf("%d of %d requests were answered by neither router, first %s", len(failures), sent, append(failures, "none")[0])
 	}
+	if n, problem := pushed(); problem != nil || n < 2 {
+		t.Errorf("%d pushes went through, the last of them when nobody was killed any more: %v", n, problem)
+	}
 	f.until("all that is wanted runs, and nothing else", func() bool {
-		return f.running(other) == acknowledged && f.running(app) == 4 && f.guests("cell-1")+f.guests("cell-2") == 4+acknowledged
+		return f.running(other) == acknowledged && f.running(app) == 4 && f.running(third) == 1 && f.guests("cell-1")+f.guests("cell-2") == 5+acknowledged
 	})
 	if a, b := len(f.keepers("cell-1")), len(f.keepers("cell-2")); a != 1 || b != 1 {
 		t.Errorf("%d and %d keepers", a, b)
