@@ -1,9 +1,6 @@
 package cell
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -42,20 +39,18 @@ type output struct {
 // read logs all of r's lines until it ends. It never waits for who reads the
 // log.
 func (o *output) read(r io.Reader, isErr bool) {
-	b := bufio.NewReaderSize(r, maxLine)
+	in := &lineReader{r: r}
 	var second int64
-	for lines := 0; ; lines++ {
-		text, err := b.ReadSlice('\n')
+	for n := 0; ; n++ {
+		text, err := in.next()
 		now := o.clock()
 		if now.Unix() != second {
-			second, lines = now.Unix(), 0
-		} else if lines >= maxLines {
-			if lines == maxLines {
+			second, n = now.Unix(), 0
+		} else if n >= maxLines {
+			if n == maxLines {
 				o.say(now, "app instance exceeded log rate limit (%d lines/sec)", maxLines)
 			}
-			rest, _ := b.Peek(b.Buffered()) // neither fails
-			o.limited.Add(1 + uint64(bytes.Count(rest, []byte{'\n'})))
-			b.Discard(len(rest))
+			o.limited.Add(uint64(min(1, len(text)) + in.skip()))
 			text = nil
 		}
 		if n := len(text); n > 0 && text[n-1] == '\n' {
@@ -67,7 +62,7 @@ func (o *output) read(r io.Reader, isErr bool) {
 		if len(text) > 0 {
 			o.log(now, text, isErr)
 		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		if err != nil {
 			return
 		}
 	}

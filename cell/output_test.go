@@ -169,3 +169,36 @@ func TestAFloodOfLinesIsNotLookedAt(t *testing.T) {
 type reader func([]byte) (int, error)
 
 func (f reader) Read(b []byte) (int, error) { return f(b) }
+
+// TestQuietGuestsCostLittle: the buffer is small while little is said, and again
+// after a flood.
+func TestQuietGuestsCostLittle(t *testing.T) {
+	in := &lineReader{r: io.MultiReader(strings.NewReader("a\n"), strings.NewReader(strings.Repeat("x\n", 200<<10)),
+		strings.NewReader("b\n"), strings.NewReader(strings.Repeat("y", 3*maxLine)), strings.NewReader("\n"), strings.NewReader("c"))}
+	read := func(want string) {
+		t.Helper()
+		if text, err := in.next(); err != nil || string(text) != want {
+			t.Fatalf("%.20q, %v; want %.20q", text, err, want)
+		}
+	}
+	read("a\n")
+	if len(in.buf) != smallBuffer {
+		t.Errorf("%d bytes for a short line", len(in.buf))
+	}
+	most := 0
+	for range 200 << 10 {
+		read("x\n")
+		most = max(most, len(in.buf))
+	}
+	read("b\n")
+	if most < 16<<10 || most > maxLine || len(in.buf) > 4*smallBuffer {
+		t.Errorf("%d bytes in a flood, %d after it", most, len(in.buf))
+	}
+	for range 3 {
+		read(strings.Repeat("y", maxLine))
+	}
+	read("\n")
+	if text, err := in.next(); err != io.EOF || string(text) != "c" {
+		t.Errorf("%q, %v at the end", text, err)
+	}
+}

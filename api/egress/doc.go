@@ -5,7 +5,7 @@
 // through a Guard, which looks at the address that a name has resolved to, when
 // the connection is made, so that a name that changes its address gains nothing.
 //
-// It refuses loopback, link-local (with the metadata services of clouds),
+// It refuses loopback but for the router's ports, link-local (with the metadata services of clouds),
 // unspecified and multicast addresses and what the operator adds, except what he
 // allows. It owns nothing and starts no goroutine.
 //

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,8 +18,9 @@ type Guard struct {
 	Allow []netip.Prefix // wins over everything else
 	Deny  []netip.Prefix // networks of the platform itself
 
-	// Self are addresses of this machine, where more may listen than tenants are
-	// to know of. Its Gates, the ports of the router, they may reach as anybody.
+	// Self are addresses of this machine besides loopback, where more may listen
+	// than tenants are to know of. Its Gates, the ports of the router, they may
+	// reach as anybody.
 	Self  []netip.Prefix
 	Gates []uint16
 }
@@ -34,9 +36,9 @@ func (g Guard) Check(to netip.AddrPort) error {
 			return nil
 		}
 	}
-	bad := !a.IsValid() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a.Is4() && a.As4()[0] == 0 ||
+	bad := !a.IsValid() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a.Is4() && a.As4()[0] == 0 ||
 		within(a, translated) || within(a, metadata) || within(a, g.Deny) ||
-		within(a, g.Self) && !slices.Contains(g.Gates, to.Port())
+		(a.IsLoopback() || within(a, g.Self)) && !slices.Contains(g.Gates, to.Port())
 	if bad {
 		return fmt.Errorf("%w: %s", ErrRefused, a)
 	}
@@ -73,17 +75,35 @@ func (g Guard) Dialer(timeout time.Duration) *net.Dialer {
 	}}
 }
 
+// Dial connects within the guard. Names below localhost are this machine (RFC 6761
+// section 6.3): servers of names do not know them, but they are what apps of a
+// foundation on a developer's machine are called.
+func (g Guard) Dial(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error) {
+	d := g.Dialer(timeout)
+	host, port, err := net.SplitHostPort(address)
+	if name := strings.ToLower(strings.TrimSuffix(host, ".")); err != nil || name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+		return d.DialContext(ctx, network, address)
+	}
+	c, err := d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+	if err == nil {
+		return c, nil
+	}
+	if c, six := d.DialContext(ctx, network, net.JoinHostPort("::1", port)); six == nil {
+		return c, nil
+	}
+	return nil, err
+}
+
 // Client makes requests within the guard. It goes through no proxy, which would
 // connect in its place, and follows no redirections, which would carry
 // credentials elsewhere.
 func (g Guard) Client(timeout time.Duration) *http.Client {
-	dial := g.Dialer(10 * time.Second)
 	return &http.Client{
 		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				return dial.DialContext(ctx, network, address)
+				return g.Dial(ctx, network, address, 10*time.Second)
 			},
 			TLSHandshakeTimeout: 10 * time.Second, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
 		},

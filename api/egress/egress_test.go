@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 // everybody reaches there.
 func TestOwnMachine(t *testing.T) {
 	g := Guard{Self: []netip.Prefix{netip.MustParsePrefix("203.0.113.7/32"), netip.MustParsePrefix("::1/128")}, Gates: []uint16{80, 443}}
-	for to, ok := range map[string]bool{"203.0.113.7:443": true, "203.0.113.7:22": false, "[::ffff:203.0.113.7]:22": false, "203.0.113.8:22": true, "[::1]:443": false} {
+	for to, ok := range map[string]bool{"203.0.113.7:443": true, "203.0.113.7:22": false, "[::ffff:203.0.113.7]:22": false, "203.0.113.8:22": true, "[::1]:443": true, "127.0.0.1:80": true, "127.0.0.1:22": false, "[::1]:22": false} {
 		if err := g.Check(netip.MustParseAddrPort(to)); (err == nil) != ok {
 			t.Errorf("%s: %v, want allowed %v", to, err, ok)
 		}
@@ -50,6 +50,14 @@ func TestNamesAreCheckedWhenDialed(t *testing.T) {
 		t.Fatalf("%v, %v: want the redirection, not its target", answer, err)
 	}
 	answer.Body.Close()
+	answer, err = loop.Client(time.Minute).Get(strings.Replace(s.URL, "127.0.0.1", "a.Name.LocalHost.", 1))
+	if err != nil {
+		t.Fatalf("a name below localhost: %v", err)
+	}
+	answer.Body.Close()
+	if _, err := new(Guard).Dial(t.Context(), "tcp", "a.localhost:1", time.Minute); !errors.Is(err, ErrRefused) {
+		t.Errorf("a name below localhost: %v", err)
+	}
 	if _, err := loop.Dialer(time.Minute).Dial("tcp", net.JoinHostPort("169.254.169.254", "80")); !errors.Is(err, ErrRefused) {
 		t.Errorf("metadata service: %v", err)
 	}

@@ -217,7 +217,7 @@ func (c *Cache) stream(address string, secure *tls.Config) sender {
 	return func(ctx context.Context, d *drain) error {
 		dial, cancel := context.WithTimeout(ctx, drainDial)
 		defer cancel()
-		conn, err := c.guard.Dialer(drainDial).DialContext(dial, "tcp", address)
+		conn, err := c.guard.Dial(dial, "tcp", address, drainDial)
 		if err != nil {
 			return err
 		}
