@@ -25,7 +25,7 @@ func (w *work) assemble(p *plan, store *droplet.Store) (*droplet.Droplet, error)
 		Manifest: droplet.Manifest{Processes: p.processes, Workdir: Workdir, Toolchain: w.root.Version}}
 	var infos []*buildinfo.BuildInfo
 	for _, t := range p.programs {
-		path, info, err := w.convert(t.name)
+		path, info, err := w.convert(t)
 		if err != nil {
 			return nil, fmt.Errorf("program %s: %w", t.name, err)
 		}
@@ -70,21 +70,34 @@ func subjects(spec *droplet.Spec) ([]material, error) {
 }
 
 // convert makes a program bootable and reads what the linker recorded.
-func (w *work) convert(name string) (path string, info *buildinfo.BuildInfo, err error) {
-	path = filepath.Join(w.out(), name)
-	b, err := readProgram(path)
+func (w *work) convert(t target) (path string, info *buildinfo.BuildInfo, err error) {
+	b, err := w.bootable(t.name)
+	if errors.Is(err, pvh.ErrNoAnchor) {
+		if err = w.addOS(t); err == nil {
+			b, err = w.bootable(t.name)
+		}
+	}
 	if err != nil {
 		return "", nil, err
 	}
-	if b, err = pvh.Convert(b); err != nil {
-		return "", nil, because(ErrSource, "make it bootable: %v. A program that uses neither files nor the network has no library OS: import package os", err)
-	}
-	path = filepath.Join(w.dir, "program-"+name)
+	path = filepath.Join(w.dir, "program-"+t.name)
 	if err := os.WriteFile(path, b, 0o644); err != nil {
 		return "", nil, err
 	}
 	info, err = readBuildInfo(path)
 	return path, info, err
+}
+
+// bootable reads a program that was built and gives it its entry.
+func (w *work) bootable(name string) ([]byte, error) {
+	b, err := readProgram(filepath.Join(w.out(), name))
+	if err != nil {
+		return nil, err
+	}
+	if b, err = pvh.Convert(b); err != nil {
+		return nil, fmt.Errorf("make it bootable: %w", err)
+	}
+	return b, nil
 }
 
 // readProgram reads what a build left, which may be anything.

@@ -15,23 +15,62 @@ import (
 
 // compile builds the programs into the out folder.
 func (w *work) compile(p *plan) error {
-	flags, err := w.linkerFlags()
-	if err != nil {
-		return err
-	}
-	args := []string{"install", "-trimpath", "-buildvcs=false", "-ldflags=" + flags}
+	packages := paths(p.programs)
 	if w.Module != "" {
-		args = append(args, w.Module)
-	} else {
-		args = append(args, paths(p.programs)...)
+		packages = []string{w.Module}
 	}
-	_, err = w.tool(nil, args...)
+	err := w.install(packages...)
 	if errors.Is(err, ErrCompile) {
 		if cgo := w.cgo(paths(p.programs)); cgo != nil {
 			return cgo
 		}
 	}
 	return err
+}
+
+func (w *work) install(packages ...string) error {
+	flags, err := w.linkerFlags()
+	if err != nil {
+		return err
+	}
+	_, err = w.tool(nil, append([]string{"install", "-trimpath", "-buildvcs=false", "-ldflags=" + flags}, packages...)...)
+	return err
+}
+
+// importOS is a file that makes a main package import package os, and with it
+// the library OS.
+const importOS = "package main\n\nimport _ \"os\"\n"
+
+// addOS builds a program again that came without the library OS, since nothing
+// of it imports package os: the snapshot of its package gets one file more.
+func (w *work) addOS(t target) error {
+	if w.Module != "" {
+		return because(ErrSource, "nothing in it imports package os, which the library OS comes with. Remedy: a folder with its source, in place of PACKAGE@VERSION")
+	}
+	out, err := w.tool(nil, "list", "-find", "-f", "{{.Dir}}", t.path)
+	if err != nil {
+		return err
+	}
+	dir := strings.TrimSpace(string(out))
+	for _, src := range []string{inside.src, w.src()} {
+		if d, err := filepath.Rel(src, dir); err == nil && filepath.IsLocal(d) {
+			dir = d
+		}
+	}
+	root, err := os.OpenRoot(w.src())
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(filepath.Join(dir, "dew_os.go"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return because(ErrSource, "nothing in it imports package os, which the library OS comes with, and no file can be added that does: %v", err)
+	}
+	_, err = f.WriteString(importOS)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return w.install(t.path)
 }
 
 var symbol = regexp.MustCompile(`^[A-Za-z0-9_./~-]+$`)

@@ -288,6 +288,19 @@ func TestMajorVersionsAreNoNames(t *testing.T) {
 	}
 }
 
+// TestProgramThatImportsNothing: the library OS comes with package os, which the
+// stager then imports for it.
+func TestProgramThatImportsNothing(t *testing.T) {
+	source := tree{"go.mod": mod, "cmd/hi/main.go": "package main\n\nfunc main() { println(\"hi\") }\n"}
+	if got := output(t, build(t, &Request{Files: source.fs()}), "hi"); got != "hi" {
+		t.Errorf("it says %q", got)
+	}
+	source["cmd/hi/dew_os.go"] = "package main\n"
+	if _, err := workshop(t).Build(t.Context(), &Request{Files: source.fs()}, store(t)); !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), "imports package os") {
+		t.Errorf("a file is in the way: %v", err)
+	}
+}
+
 func TestLinkerVariable(t *testing.T) {
 	env := map[string]string{"GO_LINKER_SYMBOL": "main.Says", "GO_LINKER_VALUE": "set when linked"}
 	if got := output(t, build(t, &Request{Files: simple.fs(), Env: env}), "app"); got != "set when linked" {
@@ -341,7 +354,6 @@ func TestSourceThatIsRefused(t *testing.T) {
 		"go.mod elsewhere":   {tree{"server/go.mod": mod, "server/main.go": program("")}, ErrNotGo, "but in server"},
 		"prebuilt":           {tree{"app": string(elf), "public/x": "x"}, ErrPrebuilt, "stager.test"},
 		"prebuilt elsewhere": {tree{"bin/app": "\x7fELF" + strings.Repeat("x", 100)}, ErrPrebuilt, "not one of Go"},
-		"no os":              {tree{"go.mod": mod, "main.go": "package main\n\nfunc main() { println() }\n"}, ErrSource, "import package os"},
 		"Procfile script":    {simple.with(tree{"Procfile": "web: ./run.sh\n"}), ErrNoMain, "only Go programs of this module can be started: app"},
 		"Procfile shell":     {simple.with(tree{"Procfile": "web: app | tee log\n"}), ErrSource, "no shell"},
 		"Procfile broken":    {simple.with(tree{"Procfile": "app\n"}), ErrSource, "line 1"},

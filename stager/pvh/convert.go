@@ -25,7 +25,8 @@ const magic = "\x7fdew.pvh" + "kernel.1"
 const anchorSize = len(magic) + 16
 
 var (
-	errNoAnchor = errors.New("pvh: the program holds no dew kernel. Remedy: build it with dew build")
+	// ErrNoAnchor is told of a program without guest/kernel.
+	ErrNoAnchor = errors.New("pvh: the program holds no dew kernel. Remedy: build it with dew build")
 	errTwice    = errors.New("pvh: the program has a PVH entry already")
 	errRoom     = errors.New("pvh: no room in the ELF header page")
 	errKind     = errors.New("pvh: not a static x86-64 ELF of the Go linker")
@@ -172,7 +173,7 @@ func (l *layout) anchor(program []byte, f *elf.File) error {
 		at = int(p.Off) + i
 	}
 	if at < 0 {
-		return errNoAnchor
+		return ErrNoAnchor
 	}
 	entry := binary.LittleEndian.Uint64(program[at+len(magic):])
 	tables := binary.LittleEndian.Uint64(program[at+len(magic)+8:])

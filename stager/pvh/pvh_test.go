@@ -133,7 +133,7 @@ func TestConvertRefuses(t *testing.T) {
 		spoil func([]byte) []byte
 		want  error
 	}{
-		"no anchor":        {func(b []byte) []byte { b[0x1800] = 0; return b }, errNoAnchor},
+		"no anchor":        {func(b []byte) []byte { b[0x1800] = 0; return b }, ErrNoAnchor},
 		"already done":     {func(b []byte) []byte { b, _ = Convert(b); return b }, errTwice},
 		"a full page":      {func(b []byte) []byte { le.PutUint64(b[64+8:], 0x150); return b }, errRoom},
 		"PIE":              {func(b []byte) []byte { b[16] = 3; return b }, errKind},
