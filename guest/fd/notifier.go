@@ -158,6 +158,8 @@ func WaitFor(f Pollable, events Events, limit time.Duration) bool {
 		defer t.Stop()
 		end = t.C
 	}
+	host.Waiting(1)
+	defer host.Waiting(-1)
 	for f.Ready()&(events|Failed|HungUp) == 0 {
 		select {
 		case <-w.ready:

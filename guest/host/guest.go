@@ -128,6 +128,13 @@ func EventReset(tag uint32)
 //go:linkname Share runtime.dew_share
 func Share()
 
+// Waiting counts goroutines, by +1 and -1, that block in a call of the library
+// OS for something other than time or a pollDesc: a program that has such is not
+// deadlocked.
+//
+//go:linkname Waiting runtime.dew_waiting
+func Waiting(delta int32)
+
 // EventWait parks the calling goroutine until the next event with the tag.
 //
 //go:linkname EventWait runtime.dew_hostPollWait

@@ -69,6 +69,9 @@ func EventReset(tag uint32) {}
 // Share does nothing.
 func Share() {}
 
+// Waiting does nothing.
+func Waiting(delta int32) {}
+
 // EventWait panics: no event will ever come.
 func EventWait(tag uint32) { panic("host.EventWait outside a guest") }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dewpaas/dew/guest/fd"
+	"github.com/dewpaas/dew/guest/host"
 )
 
 // Bits of the events of an epoll registration (include/uapi/linux/eventpoll.h).
@@ -281,6 +282,8 @@ func Poll(timeout time.Duration, notifiers []*fd.Notifier, look func() bool) boo
 		defer t.Stop()
 		end = t.C
 	}
+	host.Waiting(1)
+	defer host.Waiting(-1)
 	for !look() {
 		select {
 		case <-w:

@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/dewpaas/dew/guest/fd"
+	"github.com/dewpaas/dew/guest/host"
 )
 
 // flocks are the advisory locks of one file, by open file description
@@ -43,6 +44,8 @@ func (h *Handle) Flock(op int) syscall.Errno {
 	w := make(lockWaiter, 1)
 	h.node.locks.free.Watch(w)
 	defer h.node.locks.free.Unwatch(w)
+	host.Waiting(1)
+	defer host.Waiting(-1)
 	for !h.tryLock(op&lockExclusive != 0) {
 		<-w
 	}

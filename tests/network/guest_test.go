@@ -103,8 +103,8 @@ var guests atomic.Int32
 var kinds = []string{"process", "microvm", "q35"}
 
 // start runs the program; wire puts something between the network's tap and the
-// guest's and may be nil.
-func start(t *testing.T, kind string, wire func(*testing.T, *os.File) *os.File) *guest {
+// guest's and may be nil; args are the program's.
+func start(t *testing.T, kind string, wire func(*testing.T, *os.File) *os.File, args ...string) *guest {
 	n, err := vnet.New()
 	if err != nil {
 		t.Skip(err)
@@ -123,7 +123,7 @@ func start(t *testing.T, kind string, wire func(*testing.T, *os.File) *os.File) 
 	check(t, err)
 	s := &tender.Spec{
 		Name: fmt.Sprintf("network-%d-%d", os.Getpid(), guests.Add(1)), Program: program(t), Image: droplet(t), Tap: tap, Stdout: w, DieWithCaller: true,
-		Boot: boot.Config{Args: []string{"/app"}, Workdir: "/", Hostname: "talker", CPUs: 2, MemoryLimit: 256 << 20, OverlayQuota: 8 << 20,
+		Boot: boot.Config{Args: append([]string{"/app"}, args...), Workdir: "/", Hostname: "talker", CPUs: 2, MemoryLimit: 256 << 20, OverlayQuota: 8 << 20,
 			NIC: boot.NIC{MAC: vnic.MAC, GatewayMAC: vnet.GatewayMAC, Addr: vnic.Addr.As4(), Gateway: vnet.Gateway.As4(), MTU: uint16(vnic.MTU)}},
 	}
 	g.run(t, s)

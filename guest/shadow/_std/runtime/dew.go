@@ -256,13 +256,18 @@ func dew_hostPollOpen(tag uint32) {
 	if tag == dewPollPacket {
 		dewPump.g.set(getg())
 	}
-	if tag == dewPollControl {
-		// Waiting for the tender must not keep a program alive whose own
-		// goroutines all wait for ever: it is not counted as waiting for the
-		// poller, until the program waits for signals, which come that way.
-		netpollAdjustWaiters(-1)
-	}
+	// Waiting for the tender or for packets must not keep a program alive whose
+	// own goroutines all wait for ever: it is not counted as waiting for the
+	// poller. Whoever waits for what comes that way is: see dew_waiting.
+	netpollAdjustWaiters(-1)
 }
+
+// dew_waiting counts goroutines, by +1 and -1, that wait where an ordinary
+// process would sit in a system call: while there is one the program is not
+// deadlocked, and threads without work wait in the poller.
+//
+//go:linkname dew_waiting
+func dew_waiting(delta int32) { netpollAdjustWaiters(delta) }
 
 // dewAwaitSignals runs when the program asks for signals the first time.
 func dewAwaitSignals() {

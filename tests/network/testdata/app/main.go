@@ -15,6 +15,10 @@ import (
 
 func main() {
 	log.SetFlags(0)
+	if len(os.Args) > 1 {
+		waits[os.Args[1]]()
+		return
+	}
 	go serveUDP(":9999")
 	go serveTCP(":7777")
 	go serveRPC(":9090")
