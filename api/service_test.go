@@ -104,7 +104,7 @@ func TestManagedService(t *testing.T) {
 		f.want(f.do(422, ann, "POST", "/v3/service_credential_bindings", binding), "errors.0.detail", "The app is already bound to the service instance")
 		env := f.do(200, ann, "GET", "/v3/apps/"+app+"/env", "")
 		f.want(env, "system_env_json.VCAP_SERVICES.postgres.0.plan", plan)
-		f.want(env, "system_env_json.VCAP_SERVICES.postgres.0.tags", []any{"mine", "sql"})
+		f.want(env, "system_env_json.VCAP_SERVICES.postgres.0.tags", []any{"sql", "mine"})
 		if uri, _ := at(env, "system_env_json.VCAP_SERVICES.postgres.0.credentials.uri").(string); !strings.HasPrefix(uri, "postgres://") {
 			t.Errorf("the app is told %q", uri)
 		}

@@ -88,8 +88,9 @@ func (i *instance) sample() (changed bool) {
 	return max(i.usage.MemoryBytes, i.counted)-min(i.usage.MemoryBytes, i.counted) >= diskStep
 }
 
-// askDisk asks the guest what its files take. Its word is good for nothing but
-// its owner's eyes, and cannot be more than its memory.
+// askDisk asks the guest what the files take that it changed. Its word is good for
+// nothing but its owner's eyes, and cannot be more than its memory. The droplet, which
+// it cannot change, is counted beside them, as in Cloud Foundry.
 func (i *instance) askDisk(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sampleEvery)
 	defer cancel()
@@ -100,8 +101,23 @@ func (i *instance) askDisk(ctx context.Context) {
 	if err != nil || len(b) != 8 {
 		return
 	}
+	droplet := i.dropletBytes()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.counted = memory
-	i.usage.DiskBytes = int64(min(binary.LittleEndian.Uint64(b), uint64(i.label.Placement.MemoryMB)<<20))
+	i.usage.DiskBytes = droplet + int64(min(binary.LittleEndian.Uint64(b), uint64(i.label.Placement.MemoryMB)<<20))
+}
+
+// dropletBytes is how large the instance's droplet is, 0 when it is gone.
+func (i *instance) dropletBytes() int64 {
+	l := i.label.Placement.Launch
+	if l == nil {
+		return 0
+	}
+	d, err := i.c.cfg.Droplets.Open(l.DropletSHA256)
+	if err != nil {
+		return 0
+	}
+	defer d.Close()
+	return d.Size()
 }

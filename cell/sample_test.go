@@ -52,10 +52,12 @@ func TestLimitsAndUse(t *testing.T) {
 	}
 
 	use := func() cf.Usage { return h.cell.Usage()[p.GUID] }
+	h.until("the droplet is counted", func() bool { return use().DiskBytes > 1_000_000 })
+	droplet := use().DiskBytes
 	if got := h.get(r, "/write?bytes=3000000"); got != "<nil>" {
 		t.Errorf("a file within the quota: %s", got)
 	}
-	h.until("the file is counted", func() bool { n := use().DiskBytes; return n >= 3_000_000 && n < 3_500_000 })
+	h.until("the file is counted", func() bool { n := use().DiskBytes - droplet; return n >= 3_000_000 && n < 3_500_000 })
 	if got := h.get(r, "/write?bytes=5000000"); !strings.Contains(got, "no space left on device") {
 		t.Errorf("a file beyond the quota: %s", got)
 	}

@@ -79,10 +79,13 @@ func (b Bound) vcap(label string) map[string]any {
 		name = b.Instance.Name
 	}
 	v["name"] = name
-	tags := append([]string{}, b.Tags...) // never null
-	tags = append(tags, b.Instance.Tags...)
-	slices.Sort(tags)
-	v["tags"] = slices.Compact(tags)
+	tags := []string{} // never null; in the order of the offering and of whoever made the instance
+	for _, tag := range slices.Concat(b.Tags, b.Instance.Tags) {
+		if !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
+	v["tags"] = tags
 	if drain := b.Drain(); drain != "" {
 		v["syslog_drain_url"] = drain
 	}

@@ -67,9 +67,9 @@ func TestVCAPServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := decode(t, `{"user-provided":[{"label":"user-provided","name":"logs","tags":["a","z"],"instance_guid":"i1","instance_name":"logs","binding_guid":"b1","binding_name":null,
+	want := decode(t, `{"user-provided":[{"label":"user-provided","name":"logs","tags":["z","a"],"instance_guid":"i1","instance_name":"logs","binding_guid":"b1","binding_name":null,
 		"credentials":{"uri":"postgresql://u:p@h/d"},"syslog_drain_url":"syslog://h:514","volume_mounts":[]}],
-		"postgres":[{"label":"postgres","provider":null,"plan":"small","name":"main","tags":["mine","sql"],"instance_guid":"i2","instance_name":"db","binding_guid":"b2",
+		"postgres":[{"label":"postgres","provider":null,"plan":"small","name":"main","tags":["sql","mine"],"instance_guid":"i2","instance_name":"db","binding_guid":"b2",
 		"binding_name":"main","credentials":{"k":"v"},"syslog_drain_url":null,"volume_mounts":[]}]}`)
 	if got := decode(t, string(text)); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)

@@ -22,6 +22,11 @@ import (
 // poll is how old the table may become when no hint comes.
 const poll = 5 * time.Second
 
+// emptyFor is how long a route without an instance is told to clients as one that
+// will have some again (503). Then it is as one that does not exist (404), as with
+// gorouter's EmptyPoolTimeout of the same length.
+const emptyFor = 10 * time.Second
+
 // Feed reads the ledger for one router.
 type Feed struct {
 	ledger Ledger
@@ -29,7 +34,9 @@ type Feed struct {
 	log    *slog.Logger
 	wake   chan struct{}
 
+	now     func() time.Time
 	told    map[router.Key]router.Route // what the router has; nil: nothing yet
+	empty   map[router.Key]time.Time    // routes without an instance: since when
 	domains atomic.Pointer[[]string]
 	places  atomic.Pointer[map[string]Place]
 
@@ -42,7 +49,7 @@ var _ router.Feed = (*Feed)(nil)
 
 // New makes a feed for the router that has this table.
 func New(ledger Ledger, table *router.Table, log *slog.Logger) *Feed {
-	return &Feed{ledger: ledger, table: table, log: log, wake: make(chan struct{}, 1)}
+	return &Feed{ledger: ledger, table: table, log: log, wake: make(chan struct{}, 1), now: time.Now}
 }
 
 // Concerns are the nouns whose changes a Feed should be woken for.
@@ -195,14 +202,33 @@ func (f *Feed) read(ctx context.Context) (map[router.Key]router.Route, error) {
 	for _, d := range to {
 		byRoute[d.RouteGUID] = append(byRoute[d.RouteGUID], d)
 	}
+	before := f.empty
+	f.empty = map[router.Key]time.Time{}
 	for _, r := range cf.Of[cf.Route](e) {
 		d := domains[r.DomainGUID]
 		if d == nil || d.Internal || len(byRoute[r.GUID]) == 0 {
 			continue // nobody comes in by it: the host is unknown
 		}
-		f.add(table, row(r, d, byRoute[r.GUID], ready))
+		n := row(r, d, byRoute[r.GUID], ready)
+		if !f.forgotten(n, before) {
+			f.add(table, n)
+		}
 	}
 	return table, nil
+}
+
+// forgotten tells whether a route has had no instance for emptyFor. before is since
+// when others were empty at the last read.
+func (f *Feed) forgotten(n router.Route, before map[router.Key]time.Time) bool {
+	if len(n.Endpoints) > 0 {
+		return false
+	}
+	since, known := before[n.Key]
+	if !known {
+		since = f.now()
+	}
+	f.empty[n.Key] = since
+	return f.now().Sub(since) >= emptyFor
 }
 
 // add keeps a row that the router would take.

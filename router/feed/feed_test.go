@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type street struct {
 	addr   string
 	space  string
 	domain *cf.Domain
+	later  atomic.Int64 // the time, which stands still unless a test moves it
 	mu     sync.Mutex
 	dials  map[string]string // address in the ledger to address on loopback
 }
@@ -42,6 +44,7 @@ func newStreet(t *testing.T) *street {
 	s := &street{T: t, store: db, table: router.NewTable(), dials: map[string]string{}, domain: &cf.Domain{Name: "apps.test"}}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	s.feed = New(&Direct{Store: db}, s.table, log)
+	s.feed.now = func() time.Time { return time.Unix(0, s.later.Load()) }
 	o := &cf.Organization{Name: "o"}
 	s.update(func(tx cf.Tx) error {
 		if err := tx.Insert(o); err != nil {
@@ -183,6 +186,22 @@ func TestLedgerReachesTheStreet(t *testing.T) {
 		if got := s.get("shop.apps.test", "/"); !strings.HasPrefix(got, "503 ") {
 			t.Errorf("%s: %s", change, got)
 		}
+	}
+	for _, step := range []struct {
+		later time.Duration
+		want  string
+	}{{emptyFor - 1, "503 "}, {emptyFor, "404 "}} {
+		s.later.Store(int64(step.later))
+		s.sync()
+		if got := s.get("shop.apps.test", "/"); !strings.HasPrefix(got, step.want) {
+			t.Errorf("after %v without an instance: %s", step.later, got)
+		}
+	}
+	r.State = cf.InstanceRunning
+	s.update(func(tx cf.Tx) error { return tx.Save(r) })
+	s.sync()
+	if got := s.get("shop.apps.test", "/"); got != "200 shop" {
+		t.Errorf("running again: %s", got)
 	}
 	if !s.feed.Foreign("any.apps.test") || s.feed.Foreign("apps.test") || s.feed.Foreign("localhost") {
 		t.Error("whose host is whose")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/dewpaas/dew/api/broker/brokertest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -28,15 +31,26 @@ func TestCF(t *testing.T) {
 		t.Skip("needs root: dew up makes network namespaces")
 	}
 	address, password := up(t)
-	site := &street{address: address}
+	scripts(t, cf, address, password)
+}
+
+// scripts runs those of testdata against a foundation. Each has an organization
+// of its own, called $NAME, and $PROBE is an app that does what it is asked to.
+func scripts(t *testing.T, cf, address, password string) {
+	probe, err := filepath.Abs(filepath.Join("testdata", "probe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, broker, log := &street{address: address}, brokertest.New(t), &ears{cf: cf, to: map[string]*memory{}}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			name := "t" + regexp.MustCompile(`[^a-z0-9]`).ReplaceAllString(filepath.Base(e.WorkDir), "")
-			for k, v := range map[string]string{"CF_HOME": e.WorkDir, "HOME": e.WorkDir, "NAME": name, "API": "http://" + address, "PASSWORD": password} {
+			for k, v := range map[string]string{"CF_HOME": e.WorkDir, "HOME": e.WorkDir, "NAME": name, "API": "http://" + address, "PASSWORD": password,
+				"PROBE": probe, "BROKER": broker.URL} {
 				e.Setenv(k, v)
 			}
-			return nil
+			return fill(e)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cf": func(ts *testscript.TestScript, neg bool, args []string) {
@@ -46,10 +60,47 @@ func TestCF(t *testing.T) {
 				}
 			},
 			"get":    site.get,
+			"ask":    site.asked,
 			"hammer": site.hammer,
 			"calm":   site.calm,
+			"follow": log.follow,
+			"hears":  log.hears,
+			"lead":   lead(cf),
 		},
 	})
+}
+
+// fill puts what the environment says into the manifests of a script.
+func fill(e *testscript.Env) error {
+	files, err := filepath.Glob(filepath.Join(e.WorkDir, "*.yml"))
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err == nil {
+			err = os.WriteFile(f, []byte(os.Expand(string(text), e.Getenv)), 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// lead HOST APP PORT maps a route to another port of an app, which has no command.
+func lead(cf string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		ask := func(args ...string) string {
+			if err := ts.Exec(cf, args...); err != nil {
+				ts.Fatalf("cf %q: %v", args, err)
+			}
+			return strings.TrimSpace(ts.ReadFile("stdout"))
+		}
+		app := ask("app", args[1], "--guid")
+		var routes struct{ Resources []struct{ GUID string } }
+		if err := json.Unmarshal([]byte(ask("curl", "/v3/routes?hosts="+args[0])), &routes); err != nil || len(routes.Resources) != 1 {
+			ts.Fatalf("route %s: %v %v", args[0], routes, err)
+		}
+		ask("curl", "--fail", "-X", "POST", "/v3/routes/"+routes.Resources[0].GUID+"/destinations", "-d", `{"destinations":[{"app":{"guid":"`+app+`"},"port":`+args[2]+`}]}`)
+	}
 }
 
 // up starts a foundation with the machine's build caches.
@@ -111,17 +162,29 @@ func (s *street) ask(ctx context.Context, host, path string) (int, string, error
 	return answer.StatusCode, string(text), err
 }
 
-// get HOST PATH PATTERN: the answer is 200 and matches; with ! it is not 200.
+// get HOST PATH PATTERN: soon the answer is 200 and matches; with ! it is not 200.
 func (s *street) get(ts *testscript.TestScript, neg bool, args []string) {
-	status, text, err := s.ask(context.Background(), args[0], args[1])
-	switch {
-	case err != nil:
-		ts.Fatalf("get %v: %v", args, err)
-	case neg && status == http.StatusOK, !neg && status != http.StatusOK:
-		ts.Fatalf("get %v: %d %s", args, status, text)
-	case len(args) > 2 && !regexp.MustCompile(args[2]).MatchString(text):
-		ts.Fatalf("get %v: %q", args, text)
+	pattern := regexp.MustCompile(strings.Join(args[2:], ""))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, text, err := s.ask(ctx, args[0], args[1])
+		if err == nil && (status == http.StatusOK) != neg && pattern.MatchString(text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("get %v: %d %q %v", args, status, text, err)
+		}
 	}
+}
+
+// asked HOST PATH: whatever the answer is.
+func (s *street) asked(_ *testscript.TestScript, _ bool, args []string) {
+	s.ask(context.Background(), args[0], args[1])
 }
 
 // hammer HOST PATH begins to ask for it without end; calm HOST stops and wants
