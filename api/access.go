@@ -175,14 +175,11 @@ func inVisibleSpaces(c *call, q *cf.Query) error {
 // its spaces those see the routes, and nothing else.
 func (c *call) audits(org string) bool { return c.orgs[org][cf.OrgAuditor] }
 
-// inAuditedSpaces is the visibility of routes.
-func inAuditedSpaces(c *call, q *cf.Query) error {
-	if c.auditor() {
-		return nil
-	}
+// auditedSpaces are the guids of the spaces whose routes the caller may look at.
+func (c *call) auditedSpaces() ([]string, error) {
 	guids, err := c.seenSpaces()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var audited []string
 	for org := range c.orgs {
@@ -191,8 +188,7 @@ func inAuditedSpaces(c *call, q *cf.Query) error {
 		}
 	}
 	more, err := guidsOf[cf.Space](c, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", audited...)}})
-	q.Where = append(q.Where, cf.Is("space_guid", append(guids, more...)...))
-	return err
+	return append(guids, more...), err
 }
 
 // seenSpaces are the guids of the spaces that the caller may look into.

@@ -126,42 +126,9 @@ func (c *call) createBinding() (any, error) {
 	if b.Strategy != nil && *b.Strategy != "single" {
 		return nil, unprocessable("Strategy '%s' is not supported: an app has one binding to a service instance.", *b.Strategy)
 	}
-	i, err := cf.First[cf.ServiceInstance](c.tx, cf.Is("guid", b.Relationships.Instance.guid()))
+	one, i, s, a, err := c.bindingFrom(b)
 	if err != nil {
 		return nil, err
-	}
-	gone := unprocessable("The service instance could not be found: '%s'", b.Relationships.Instance.guid())
-	if i == nil {
-		return nil, gone
-	}
-	what := develop
-	if b.Type == appBinding {
-		what = operate
-	}
-	s, err := c.space(i.SpaceGUID, what, "Service instance")
-	if err != nil {
-		return nil, unlessForbidden(err, gone)
-	}
-	one := &cf.ServiceBinding{Type: b.Type, InstanceGUID: i.GUID, SpaceGUID: i.SpaceGUID}
-	if b.Name != nil {
-		one.Name = *b.Name
-	}
-	if err := b.Metadata.apply(&one.Meta); err != nil {
-		return nil, err
-	}
-	var a *cf.App
-	switch b.Type {
-	case appBinding:
-		if a, err = c.bindable(b.Relationships.App.guid(), i); err != nil {
-			return nil, err
-		}
-		one.AppGUID = a.GUID
-	case keyBinding:
-		if err := goodKeyBinding(one, i); err != nil {
-			return nil, err
-		}
-	default:
-		return nil, unprocessable("Type must be 'app' or 'key'")
 	}
 	w, err := c.bind(one, i, s, a, b.Parameters)
 	if err != nil {
@@ -173,20 +140,77 @@ func (c *call) createBinding() (any, error) {
 	return c.workJob(w, "service_bindings.create")
 }
 
-// bindable is an app that may be bound to the instance.
-func (c *call) bindable(guid string, i *cf.ServiceInstance) (*cf.App, error) {
+// bindingFrom is the binding that a body asks for, with its instance, the space
+// that it lives in, and its app unless it is a key.
+func (c *call) bindingFrom(b bindingBody) (*cf.ServiceBinding, *cf.ServiceInstance, *cf.Space, *cf.App, error) {
+	i, owner, err := c.bindableInstance(b.Relationships.Instance.guid())
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	one := &cf.ServiceBinding{Type: b.Type, InstanceGUID: i.GUID, SpaceGUID: i.SpaceGUID}
+	if b.Name != nil {
+		one.Name = *b.Name
+	}
+	if err := b.Metadata.apply(&one.Meta); err != nil {
+		return nil, nil, nil, nil, err
+	}
+	switch b.Type {
+	case appBinding:
+		a, s, err := c.bindableApp(b.Relationships.App.guid(), i)
+		if err != nil {
+			return nil, nil, nil, nil, err
+		}
+		one.AppGUID, one.SpaceGUID = a.GUID, a.SpaceGUID
+		return one, i, s, a, nil
+	case keyBinding:
+		// Keys are the owners': they outlive every share.
+		if err := c.canOwn(owner); err != nil {
+			return nil, nil, nil, nil, err
+		}
+		return one, i, owner, nil, goodKeyBinding(one, i)
+	}
+	return nil, nil, nil, nil, unprocessable("Type must be 'app' or 'key'")
+}
+
+// canOwn refuses who may not change what a space owns, though he sees it.
+func (c *call) canOwn(s *cf.Space) error {
+	if !c.may(s, develop) {
+		return forbidden()
+	}
+	_, err := c.space(s.GUID, develop, "Space")
+	return err
+}
+
+// bindableInstance is one that the caller sees, be it shared, and its owner.
+func (c *call) bindableInstance(guid string) (*cf.ServiceInstance, *cf.Space, error) {
+	gone := unprocessable("The service instance could not be found: '%s'", guid)
+	i, err := cf.First[cf.ServiceInstance](c.tx, cf.Is("guid", guid))
+	if err != nil || i == nil {
+		return nil, nil, orElse(err, gone)
+	}
+	s, err := c.ownerOf(sharedInstances(), i.GUID, i.SpaceGUID, instanceName, look)
+	return i, s, unlessForbidden(err, gone)
+}
+
+// bindableApp is an app of a space that has the instance, and that space.
+func (c *call) bindableApp(guid string, i *cf.ServiceInstance) (*cf.App, *cf.Space, error) {
 	gone := unprocessable("The app could not be found: '%s'", guid)
 	a, err := cf.First[cf.App](c.tx, cf.Is("guid", guid))
 	if err != nil || a == nil {
-		return nil, orElse(err, gone)
+		return nil, nil, orElse(err, gone)
 	}
-	if _, err := c.space(a.SpaceGUID, operate, "App"); err != nil {
-		return nil, unlessForbidden(err, gone)
+	s, err := c.space(a.SpaceGUID, operate, "App")
+	if err != nil {
+		return nil, nil, unlessForbidden(err, gone)
 	}
-	if a.SpaceGUID != i.SpaceGUID {
-		return nil, unprocessable("The service instance and the app are in different spaces")
+	if a.SpaceGUID == i.SpaceGUID {
+		return a, s, nil
 	}
-	return a, nil
+	share, err := c.shareOf(sharedInstances(), i.GUID, a.SpaceGUID)
+	if err != nil || share == nil {
+		return nil, nil, orElse(err, unprocessable("The service instance and the app are in different spaces"))
+	}
+	return a, s, nil
 }
 
 func goodKeyBinding(b *cf.ServiceBinding, i *cf.ServiceInstance) error {
@@ -199,7 +223,7 @@ func goodKeyBinding(b *cf.ServiceBinding, i *cf.ServiceInstance) error {
 	return nil
 }
 
-// bind writes a binding, and returns what the broker has to do for it: nothing
+// bind writes a binding, which lives in space s, and returns what the broker has to do for it: nothing
 // if users provide the service.
 func (c *call) bind(b *cf.ServiceBinding, i *cf.ServiceInstance, s *cf.Space, a *cf.App, parameters *map[string]any) (*cf.ServiceWork, error) {
 	if i.Last.State != "succeeded" && i.Last.Type == "create" {
@@ -234,7 +258,11 @@ func (c *call) bind(b *cf.ServiceBinding, i *cf.ServiceInstance, s *cf.Space, a 
 	}
 	w := e.work(cf.Bind, i, c.now())
 	w.TargetGUID, w.BindingID = b.GUID, b.GUID
-	where, err := c.contextOf(i, s)
+	owner, err := cf.Get[cf.Space](c.tx, i.SpaceGUID) // brokers know the instance there
+	if err != nil {
+		return nil, err
+	}
+	where, err := c.contextOf(i, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -263,11 +291,14 @@ func (c *call) insertBinding(b *cf.ServiceBinding, s *cf.Space, a *cf.App, event
 			return err
 		}
 	}
-	target := cf.Actor{GUID: b.GUID, Type: "service_binding", Name: b.Name}
 	if a != nil {
-		return c.record(event, target, s, obj{"request": obj{"relationships": obj{"app": toOne(a.GUID), "service_instance": toOne(b.InstanceGUID)}}})
+		return c.record(event, bindingTarget(b), s, obj{"request": obj{"relationships": obj{"app": toOne(a.GUID), "service_instance": toOne(b.InstanceGUID)}}})
 	}
-	return c.record(event, target, s, nil)
+	return c.record(event, bindingTarget(b), s, nil)
+}
+
+func bindingTarget(b *cf.ServiceBinding) cf.Actor {
+	return cf.Actor{GUID: b.GUID, Type: "service_binding", Name: b.Name}
 }
 
 func (c *call) freeName(b *cf.ServiceBinding) error {
@@ -303,13 +334,12 @@ func (c *call) deleteBinding() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	target := cf.Actor{GUID: b.GUID, Type: "service_binding", Name: b.Name}
 	c.drained()
 	if i.Type == provided {
 		if err := c.tx.Delete(b); err != nil {
 			return nil, err
 		}
-		return nil, c.record("audit.service_binding.delete", target, s, nil)
+		return nil, c.record("audit.service_binding.delete", bindingTarget(b), s, nil)
 	}
 	if b.Last.State == "in progress" && b.Last.Type == "delete" {
 		return nil, unprocessable("The delete request was rejected due to an operation being in progress for the service binding.")
@@ -317,7 +347,7 @@ func (c *call) deleteBinding() (any, error) {
 	if err := idle(i); err != nil {
 		return nil, err
 	}
-	return c.unbind(b, i, s, target)
+	return c.unbind(b, i, s)
 }
 
 // dropWork forgets what a broker was still to be asked for a binding or an
@@ -331,11 +361,25 @@ func (c *call) dropWork(target string) error {
 		if err := c.tx.Delete(w); err != nil {
 			return err
 		}
+		if err := c.giveUp(w.JobGUID); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (c *call) unbind(b *cf.ServiceBinding, i *cf.ServiceInstance, s *cf.Space, target cf.Actor) (any, error) {
+// giveUp ends a job whose work will not be done, so that nobody waits for it.
+func (c *call) giveUp(job string) error {
+	j, err := cf.First[cf.Job](c.tx, cf.Is("guid", job))
+	if err != nil || j == nil || j.State == "COMPLETE" || j.State == "FAILED" {
+		return err
+	}
+	j.State = "FAILED"
+	j.Errors = append(j.Errors, cf.JobError{Code: 10009, Title: "CF-UnableToPerform", Detail: "The operation was given up, because what it was about is being deleted."})
+	return c.tx.Save(j)
+}
+
+func (c *call) unbind(b *cf.ServiceBinding, i *cf.ServiceInstance, s *cf.Space) (any, error) {
 	if err := c.dropWork(b.GUID); err != nil {
 		return nil, err
 	}
@@ -348,11 +392,10 @@ func (c *call) unbind(b *cf.ServiceBinding, i *cf.ServiceInstance, s *cf.Space, 
 	if err := c.tx.Save(b); err != nil {
 		return nil, err
 	}
-	if err := c.record("audit.service_binding.start_delete", target, s, nil); err != nil {
+	if err := c.record("audit.service_binding.start_delete", bindingTarget(b), s, nil); err != nil {
 		return nil, err
 	}
-	w := e.work(cf.Unbind, i, now)
-	w.TargetGUID, w.BindingID = b.GUID, b.GUID
+	w := e.unbinding(b, i, now)
 	return c.workJob(&w, "service_bindings.delete")
 }
 
@@ -380,7 +423,7 @@ func (c *call) bindingDetails(b *cf.ServiceBinding) (obj, error) {
 	if drain != "" {
 		out["syslog_drain_url"] = drain
 	}
-	return out, c.record("audit.service_binding.show", cf.Actor{GUID: b.GUID, Type: "service_binding", Name: b.Name}, s, nil)
+	return out, c.record("audit.service_binding.show", bindingTarget(b), s, nil)
 }
 
 func (c *call) bindingParameters(b *cf.ServiceBinding) (obj, error) {

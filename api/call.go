@@ -258,6 +258,14 @@ func orElse(err, other error) error {
 	return other
 }
 
+// unlessRefused replaces one refusal by another that says more.
+func unlessRefused(err, other error) error {
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		return other
+	}
+	return err
+}
+
 // unlessForbidden replaces the answer that something is absent.
 func unlessForbidden(err, other error) error {
 	var r *refusal

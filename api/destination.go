@@ -7,17 +7,49 @@ import (
 	"github.com/dewpaas/dew/cf"
 )
 
-func (c *call) destinations(r *cf.Route) ([]obj, error) {
-	return c.destinationsBy(cf.Is("route_guid", r.GUID))
-}
-
-func (c *call) destinationsBy(where ...cf.Cond) ([]obj, error) {
-	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: where, Order: []cf.Order{{Key: "created_at"}}})
+// destinations are those of a route that the caller may know of. Others share
+// spaces without seeing each other's apps, and the CLI fails on an app that it
+// cannot look up.
+func (c *call) destinations(r *cf.Route, more ...cf.Cond) ([]obj, error) {
+	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: append(more, cf.Is("route_guid", r.GUID)), Order: []cf.Order{{Key: "created_at"}}})
+	if err != nil {
+		return nil, err
+	}
+	own, others, err := c.destinationsInSight(r)
 	out := []obj{}
 	for _, d := range list {
-		out = append(out, showDestination(d))
+		if err != nil {
+			break
+		}
+		seen := own && others
+		if !seen {
+			seen, err = c.seesDestination(d, r, own)
+		}
+		if seen {
+			out = append(out, showDestination(d))
+		}
 	}
 	return out, err
+}
+
+// destinationsInSight tells whether the caller sees which apps of its own space a
+// route leads to, and which of other spaces, without a look at each.
+func (c *call) destinationsInSight(r *cf.Route) (own, others bool, err error) {
+	s, err := cf.Get[cf.Space](c.tx, r.SpaceGUID)
+	if err != nil || c.auditor() {
+		return true, true, err
+	}
+	shares, err := c.tx.Count(new(cf.Share), cf.Query{Where: []cf.Cond{cf.Is("route_guid", r.GUID)}})
+	return c.may(s, look) || c.audits(s.OrgGUID), shares == 0, err
+}
+
+func (c *call) seesDestination(d *cf.Destination, r *cf.Route, own bool) (bool, error) {
+	a, err := cf.Get[cf.App](c.tx, d.AppGUID)
+	if err != nil || a.SpaceGUID == r.SpaceGUID {
+		return own, err
+	}
+	s, err := cf.Get[cf.Space](c.tx, a.SpaceGUID)
+	return err == nil && c.may(s, look), err
 }
 
 func showDestination(d *cf.Destination) obj {
@@ -32,13 +64,13 @@ func goodProtocol(p string) error {
 }
 
 func (c *call) showDestinations(r *cf.Route) (obj, error) {
-	where := []cf.Cond{cf.Is("route_guid", r.GUID)}
+	var where []cf.Cond
 	for name, key := range map[string]string{"guids": "guid", "app_guids": "app_guid"} {
 		if text := c.r.URL.Query().Get(name); text != "" {
 			where = append(where, cf.Is(key, strings.Split(text, ",")...))
 		}
 	}
-	list, err := c.destinationsBy(where...)
+	list, err := c.destinations(r, where...)
 	return obj{"destinations": list, "links": obj{"self": c.link("routes", r.GUID, "destinations"), "route": c.link("routes", r.GUID)}}, err
 }
 
@@ -54,6 +86,33 @@ type destinationBody struct {
 	Weight   *int    `json:"weight"`
 }
 
+// mayMap lets those map a route who operate in the space that owns it, or in one
+// that it is shared with: these the apps there.
+func (c *call) mayMap(r *cf.Route, owner *cf.Space) error {
+	if c.may(owner, operate) {
+		_, err := c.space(owner.GUID, operate, "Route")
+		return err
+	}
+	shared, err := c.sharedWith(sharedRoutes(), r.GUID)
+	for _, s := range shared {
+		if c.may(s, operate) {
+			return c.notSuspended(s.OrgGUID)
+		}
+	}
+	return orElse(err, forbidden())
+}
+
+func (c *call) addDestinations() (any, error) {
+	r, owner, err := c.route(look)
+	if err == nil {
+		err = c.mayMap(r, owner)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.mapRoute(r, false)
+}
+
 func (c *call) mapRoute(r *cf.Route, replace bool) (obj, error) {
 	var b struct {
 		Destinations []destinationBody `json:"destinations"`
@@ -65,14 +124,8 @@ func (c *call) mapRoute(r *cf.Route, replace bool) (obj, error) {
 		return nil, unprocessable("Routes can be mapped to at most 100 destinations.")
 	}
 	if replace {
-		old, err := cf.List[cf.Destination](c.tx, cf.Query{Where: []cf.Cond{cf.Is("route_guid", r.GUID)}})
-		if err != nil {
+		if err := c.dropDestinations(cf.Is("route_guid", r.GUID)); err != nil {
 			return nil, err
-		}
-		for _, d := range old {
-			if err := c.tx.Delete(d); err != nil {
-				return nil, err
-			}
 		}
 	}
 	for _, d := range b.Destinations {
@@ -84,14 +137,9 @@ func (c *call) mapRoute(r *cf.Route, replace bool) (obj, error) {
 }
 
 func (c *call) addDestination(r *cf.Route, b destinationBody) error {
-	a, err := cf.Get[cf.App](c.tx, b.App.GUID)
-	if err == nil && a.SpaceGUID != r.SpaceGUID {
-		if _, err = c.space(a.SpaceGUID, look, "App"); err == nil {
-			return unprocessable("Routes cannot be mapped to destinations in different spaces. Map another route to the app.")
-		}
-	}
+	a, err := c.mappable(b.App.GUID, r)
 	if err != nil {
-		return unprocessable("App(s) with guid(s) \"%s\" do not exist or you do not have access.", b.App.GUID)
+		return err
 	}
 	d := &cf.Destination{RouteGUID: r.GUID, AppGUID: a.GUID, ProcessType: "web", Protocol: "http1"}
 	if b.App.Process != nil {
@@ -115,6 +163,36 @@ func (c *call) addDestination(r *cf.Route, b destinationBody) error {
 	return c.addOrUpdate(r, a, d)
 }
 
+// mappable is an app of a space that has the route, in which the caller operates.
+func (c *call) mappable(guid string, r *cf.Route) (*cf.App, error) {
+	gone := unprocessable("App(s) with guid(s) \"%s\" do not exist or you do not have access.", guid)
+	a, err := cf.First[cf.App](c.tx, cf.Is("guid", guid))
+	if err != nil || a == nil {
+		return nil, orElse(err, gone)
+	}
+	if _, err := c.space(a.SpaceGUID, look, "App"); err != nil {
+		return nil, unlessForbidden(err, gone)
+	}
+	has, err := c.hasRoute(a.SpaceGUID, r)
+	if err == nil && !has {
+		err = unprocessable("Routes destinations must be in either the route's space or the route's shared spaces. Map another route to the app.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.space(a.SpaceGUID, operate, "App")
+	return a, err
+}
+
+// hasRoute tells whether a space may use a route.
+func (c *call) hasRoute(space string, r *cf.Route) (bool, error) {
+	if space == r.SpaceGUID {
+		return true, nil
+	}
+	share, err := c.shareOf(sharedRoutes(), r.GUID, space)
+	return share != nil, err
+}
+
 // addOrUpdate maps a route. Mapping twice is no error, but may change the protocol.
 func (c *call) addOrUpdate(r *cf.Route, a *cf.App, d *cf.Destination) error {
 	old, err := cf.First[cf.Destination](c.tx, cf.Is("route_guid", r.GUID), cf.Is("app_guid", a.GUID), cf.Is("process_type", d.ProcessType), cf.Is("port", int64(d.Port)))
@@ -131,11 +209,7 @@ func (c *call) addOrUpdate(r *cf.Route, a *cf.App, d *cf.Destination) error {
 	if err := c.tx.Insert(d); err != nil {
 		return err
 	}
-	s, err := cf.Get[cf.Space](c.tx, r.SpaceGUID)
-	if err != nil {
-		return err
-	}
-	return c.record("audit.app.map-route", target(a), s, obj{"route_guid": r.GUID, "destination_guid": d.GUID, "app_port": d.Port, "process_type": d.ProcessType})
+	return c.recordApp("audit.app.map-route", a, obj{"route_guid": r.GUID, "destination_guid": d.GUID, "app_port": d.Port, "process_type": d.ProcessType})
 }
 
 // destination is the one of r that the path names.
@@ -147,12 +221,30 @@ func (c *call) destination(r *cf.Route, otherwise string) (*cf.Destination, erro
 	return d, err
 }
 
-func (c *call) updateDestination() (any, error) {
-	r, _, err := c.route(operate)
-	if err != nil {
-		return nil, err
+// ownDestination is one that the caller may change: of a route that his space
+// owns, or of an app of his.
+func (c *call) ownDestination(otherwise string) (*cf.Route, *cf.Destination, *cf.App, error) {
+	r, owner, err := c.route(look)
+	if err == nil {
+		err = c.mayMap(r, owner)
 	}
-	d, err := c.destination(r, "Unable to update route destination. Ensure the route has a destination with this guid.")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	d, err := c.destination(r, otherwise)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	a, err := cf.Get[cf.App](c.tx, d.AppGUID)
+	if err == nil && !c.may(owner, operate) {
+		_, err = c.space(a.SpaceGUID, operate, "App")
+		err = unlessForbidden(err, forbidden())
+	}
+	return r, d, a, err
+}
+
+func (c *call) updateDestination() (any, error) {
+	r, d, _, err := c.ownDestination("Unable to update route destination. Ensure the route has a destination with this guid.")
 	if err != nil {
 		return nil, err
 	}
@@ -175,16 +267,33 @@ func (c *call) updateDestination() (any, error) {
 }
 
 func (c *call) unmapRoute() (any, error) {
-	r, s, err := c.route(operate)
+	_, d, a, err := c.ownDestination("Unable to unmap route from destination. Ensure the route has a destination with this guid.")
 	if err != nil {
 		return nil, err
 	}
-	d, err := c.destination(r, "Unable to unmap route from destination. Ensure the route has a destination with this guid.")
-	if err != nil {
-		return nil, err
-	}
+	return nil, c.dropDestination(d, a)
+}
+
+func (c *call) dropDestination(d *cf.Destination, a *cf.App) error {
 	if err := c.tx.Delete(d); err != nil {
-		return nil, err
+		return err
 	}
-	return nil, c.record("audit.app.unmap-route", cf.Actor{GUID: d.AppGUID, Type: "app"}, s, obj{"route_guid": r.GUID})
+	return c.recordApp("audit.app.unmap-route", a, obj{"route_guid": d.RouteGUID})
+}
+
+func (c *call) dropDestinations(where cf.Cond) error {
+	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: []cf.Cond{where}})
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		a, err := cf.Get[cf.App](c.tx, d.AppGUID)
+		if err != nil {
+			return err
+		}
+		if err := c.dropDestination(d, a); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -128,7 +128,7 @@ func (l lookup) listed(path, query string) []any {
 	return out.Resources
 }
 
-func guidsIn(list []any) []string {
+func listed(list []any) []string {
 	out := []string{}
 	for _, r := range list {
 		out = append(out, dig(r, []string{"guid"})...)
@@ -157,7 +157,7 @@ func TestFiltersFilter(t *testing.T) {
 			}
 			key := d.path + " " + param
 			if got := l.listed(path, url.Values{param: {"7"}}.Encode()); len(got) > 0 {
-				t.Errorf("%s: what nothing has is found: %v", key, guidsIn(got))
+				t.Errorf("%s: what nothing has is found: %v", key, listed(got))
 			}
 			if slices.Contains(nobodyHas, key) {
 				continue
@@ -174,7 +174,7 @@ func TestFiltersFilter(t *testing.T) {
 			l.filter(path, key, param, at, all)
 		}
 	}
-	if got := guidsIn(l.listed("/v3/service_plans", "service_instance_guids="+instance)); !slices.Equal(got, []string{plan}) {
+	if got := listed(l.listed("/v3/service_plans", "service_instance_guids="+instance)); !slices.Equal(got, []string{plan}) {
 		t.Errorf("plans of an instance: %v, want %s", got, plan)
 	}
 	if checked < 110 {
@@ -223,14 +223,14 @@ func TestTimesLabelsAndOrder(t *testing.T) {
 			continue
 		}
 		path := w.fillIn(d.path)
-		all := guidsIn(l.listed(path, ""))
+		all := listed(l.listed(path, ""))
 		if slices.Contains(d.params, "created_ats") {
 			for query, want := range map[string][]string{"created_ats[lt]=1970-01-01T00:00:00Z": {}, "created_ats[gte]=1970-01-01T00:00:00Z": all, "created_ats[gt]=2999-01-01T00:00:00Z": {},
 				"created_ats[lte]=2999-01-01T00:00:00Z": all, "created_ats=1999-01-01T00:00:00Z": {}, "updated_ats[gt]=2999-01-01T00:00:00Z": {}} {
 				if strings.Contains(query, "updated") && !slices.Contains(d.params, "updated_ats") {
 					continue
 				}
-				if got := guidsIn(l.listed(path, query)); !slices.Equal(got, want) {
+				if got := listed(l.listed(path, query)); !slices.Equal(got, want) {
 					t.Errorf("%s?%s: %v, want %v", d.path, query, got, want)
 				}
 			}
@@ -242,10 +242,10 @@ func TestTimesLabelsAndOrder(t *testing.T) {
 		w.do(400, w.tokens["admin"], "GET", path+"?order_by=colour", "")
 		if slices.Contains(d.params, "label_selector") && len(all) > 0 && changes["PATCH "+d.path+"/{guid}"] && !w.comesWithThePlatform(d.path) {
 			w.do(200, w.tokens["admin"], "PATCH", path+"/"+all[0], `{"metadata":{"labels":{"marked":"yes"}}}`)
-			if got := guidsIn(l.listed(path, "label_selector=marked%3Dyes")); !slices.Equal(got, all[:1]) {
+			if got := listed(l.listed(path, "label_selector=marked%3Dyes")); !slices.Equal(got, all[:1]) {
 				t.Errorf("%s by label: %v, want %v", d.path, got, all[:1])
 			}
-			if got := guidsIn(l.listed(path, "label_selector=!marked")); len(got) != len(all)-1 {
+			if got := listed(l.listed(path, "label_selector=!marked")); len(got) != len(all)-1 {
 				t.Errorf("%s without label: %v of %v", d.path, got, all)
 			}
 		}
@@ -335,7 +335,7 @@ func (l lookup) same(path, key, param, value string, want []string) {
 	want = slices.Clone(want)
 	slices.Sort(want)
 	want = slices.Compact(want)
-	if got := guidsIn(l.listed(path, url.Values{param: {value}}.Encode())); !slices.Equal(got, want) {
+	if got := listed(l.listed(path, url.Values{param: {value}}.Encode())); !slices.Equal(got, want) {
 		l.t.Errorf("%s=%s: %v, want %v", key, value, got, want)
 	}
 }

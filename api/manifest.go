@@ -190,7 +190,7 @@ func (c *call) applyManifest() (any, error) {
 // for it. Bindings that the manifest does not name stay.
 func (c *call) bindServices(s *cf.Space, a *cf.App, wanted []manifestService) (work []*cf.ServiceWork, err error) {
 	for _, m := range wanted {
-		i, err := cf.First[cf.ServiceInstance](c.tx, cf.Is("space_guid", s.GUID), cf.Is("name", m.Name))
+		i, err := c.instanceNamed(s.GUID, m.Name)
 		if err != nil || i == nil {
 			return nil, orElse(err, unprocessable("Service instance '%s' not found", m.Name))
 		}
@@ -401,13 +401,7 @@ func parseSize(text string) (int64, error) {
 
 func (c *call) applyRoutes(s *cf.Space, a *cf.App, m manifestApp, fresh bool) error {
 	if m.NoRoute {
-		list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: []cf.Cond{cf.Is("app_guid", a.GUID)}})
-		for _, d := range list {
-			if err := c.tx.Delete(d); err != nil {
-				return err
-			}
-		}
-		return err
+		return c.dropDestinations(cf.Is("app_guid", a.GUID))
 	}
 	wanted := m.Routes
 	if len(wanted) == 0 && (m.DefaultRoute || m.RandomRoute) {
@@ -458,25 +452,41 @@ func (c *call) applyRoute(s *cf.Space, a *cf.App, m manifestRoute) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case old != nil && old.SpaceGUID != s.GUID:
-		return unprocessable("Routes cannot be mapped to destinations in different spaces: Route already exists for '%s'. Choose another route, or push with --random-route.", m.Route)
-	case old != nil:
+	if old == nil {
+		err = c.insertRoute(r, d, s)
+	} else {
 		r = old
-	default:
-		if err := c.insertRoute(r, d, s); err != nil {
-			return err
-		}
 	}
-	if err := m.Options.apply(c, r); err != nil {
+	if err != nil {
 		return err
 	}
-	if err := c.tx.Save(r); err != nil {
+	if err := c.applyOptions(s, r, m); err != nil {
 		return err
 	}
 	body := destinationBody{Protocol: m.Protocol}
 	body.App.GUID = a.GUID
 	return c.addDestination(r, body)
+}
+
+// applyOptions sets those of a route of the space. A route that is shared with it
+// has its owner's.
+func (c *call) applyOptions(s *cf.Space, r *cf.Route, m manifestRoute) error {
+	if r.SpaceGUID == s.GUID {
+		if err := m.Options.apply(c, r); err != nil {
+			return err
+		}
+		return c.tx.Save(r)
+	}
+	has, err := c.hasRoute(s.GUID, r)
+	switch {
+	case err != nil:
+		return err
+	case !has:
+		return unprocessable("Routes cannot be mapped to destinations in different spaces: Route already exists for '%s'. Choose another route, or push with --random-route.", m.Route)
+	case len(m.Options) > 0:
+		return unprocessable("The route '%s' is shared with this space: its options are set in the space that owns it", m.Route)
+	}
+	return nil
 }
 
 // splitRoute finds the longest domain of the space that name ends in.

@@ -172,7 +172,7 @@ func showOffering(c *call, o *cf.ServiceOffering) (obj, error) {
 	}
 	about, _ := extra["documentationUrl"].(string)
 	return c.described(&o.Meta, "service_offerings", obj{"name": o.Name, "description": o.Description, "available": !o.Gone, "tags": tags, "requires": requires,
-		"shareable": false, "documentation_url": nullable(about), "relationships": obj{"service_broker": toOne(o.BrokerGUID)},
+		"shareable": isShareable(o), "documentation_url": nullable(about), "relationships": obj{"service_broker": toOne(o.BrokerGUID)},
 		"broker_catalog": obj{"id": o.CatalogID, "metadata": extra, "features": obj{"plan_updateable": o.PlanUpdatable, "bindable": o.Bindable,
 			"instances_retrievable": o.InstancesRetrievable, "bindings_retrievable": o.BindingsRetrievable, "allow_context_updates": o.ContextUpdates}},
 		"links": obj{"service_broker": c.link("service_brokers", o.BrokerGUID), "service_plans": obj{"href": c.url + "/v3/service_plans?service_offering_guids=" + o.GUID}}}), nil

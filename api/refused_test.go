@@ -18,7 +18,7 @@ func TestRefusalsNameTheRemedy(t *testing.T) {
 	for _, c := range []struct{ say, method, path, body, problem, remedy string }{
 		{"an unknown key", "POST", apply, "applications: [{name: x, memmory: 1G}]", "field memmory not found", "correct its spelling or take it out"},
 		{"a route of another space", "POST", apply, "applications: [{name: x, routes: [{route: taken.apps.test}]}]", "Route already exists for 'taken.apps.test'", "push with --random-route"},
-		{"an app of another space", "POST", "/v3/routes/" + taken + "/destinations", `{"destinations":[{"app":{"guid":"` + app + `"}}]}`, "destinations in different spaces", "Map another route"},
+		{"an app of another space", "POST", "/v3/routes/" + taken + "/destinations", `{"destinations":[{"app":{"guid":"` + app + `"}}]}`, "either the route's space or the route's shared spaces", "Map another route"},
 		{"an image", "POST", apply, "applications: [{name: x, docker: {image: y}}]", "Docker support is disabled", "Push the folder"},
 		{"a domain that is none", "POST", apply, "applications: [{name: x, routes: [{route: a.nowhere.test}]}]", "its domain does not exist", "cf domains"},
 		{"a size without unit", "POST", apply, "applications: [{name: x, memory: 64}]", "Memory must", "use a supported unit: B, K"},

@@ -76,6 +76,7 @@ type world struct {
 	tokens map[string]string
 	guids  map[string]string // of the noun in a path
 	space  string
+	annex  string // another space of the tenant, where only the developer has a role
 	org    string
 	suffix string // of the names of what it is filled with
 	second *world // another tenant's, which is empty until somebody fills it
@@ -114,6 +115,11 @@ func newWorld(t *testing.T) (*world, *amnesia) {
 			w.guids["roles"], w.guids["users"] = guid(r), user
 		}
 		w.tokens[role] = f.login(role, "pw")
+	}
+	w.annex = guid(f.do(201, admin, "POST", "/v3/spaces", `{"name":"annex","relationships":{`+to("organization", org)+`}}`))
+	f.grant(admin, "dev", "space_developer", org, w.annex)
+	for _, flag := range []string{"route_sharing", "service_instance_sharing"} {
+		f.do(200, admin, "PATCH", "/v3/feature_flags/"+flag, `{"enabled":true}`)
 	}
 	w.fill(app)
 	return w, forget
@@ -224,6 +230,9 @@ func (w *world) bodies() map[string]string {
 		"POST /v3/organization_quotas/{guid}/relationships/organizations": `{"data":[{"guid":"` + w.org + `"}]}`,
 		"POST /v3/space_quotas/{guid}/relationships/spaces":               `{"data":[{"guid":"` + w.space + `"}]}`,
 		"POST /v3/routes/{guid}/destinations":                             `{"destinations":[{"app":{"guid":"` + w.guids["apps"] + `"},"port":9}]}`,
+		"POST /v3/routes/{guid}/relationships/shared_spaces":              `{"data":[{"guid":"` + w.annex + `"}]}`,
+		"PATCH /v3/routes/{guid}/relationships/space":                     `{"data":{"guid":"` + w.annex + `"}}`,
+		"POST /v3/service_instances/{guid}/relationships/shared_spaces":   `{"data":[{"guid":"` + w.annex + `"}]}`,
 		"POST /v3/apps/{guid}/tasks":                                      `{"command":"x"}`,
 		"PATCH /v3/feature_flags/{name}":                                  `{"enabled":true}`, "PATCH /v3/apps/{guid}/features/{feature}": `{"enabled":true}`,
 		"PATCH /v3/environment_variable_groups/{name}":                           `{"var":{"A":"b"}}`,

@@ -8,14 +8,14 @@ import (
 )
 
 var routeList = listing[*cf.Route]{
-	filters: filters{"space_guids": by("space_guid"), "domain_guids": by("domain_guid"), "hosts": byLower("host"), "paths": by("path"),
+	filters: filters{"space_guids": inSpacesOrShared(sharedRoutes()), "domain_guids": by("domain_guid"), "hosts": byLower("host"), "paths": by("path"),
 		"organization_guids": byOrg, "ports": byNone, "service_instance_guids": byNone, // there are no TCP routes and no route services
 		"app_guids": func(c *call, q *cf.Query, values []string) error {
 			guids, err := c.mapped(values...)
 			q.Where = append(q.Where, cf.Is("guid", guids...))
 			return err
 		}},
-	visible: inAuditedSpaces, show: showRoute,
+	visible: visibleRoutes, show: showRoute,
 	includes: routeIncludes(),
 }
 
@@ -57,13 +57,10 @@ func (s *Server) routeRoutes(t table) {
 	t.get("/v3/routes/{guid}", func(c *call) (any, error) { return seen(c, routeList, "Route") }, "include")
 	t.patch("/v3/routes/{guid}", withRoute(operate, (*call).updateRoute))
 	t.delete("/v3/routes/{guid}", 202, (*call).deleteRoute)
-	t.get("/v3/routes/{guid}/relationships/shared_spaces", withRoute(look, func(c *call, r *cf.Route) (obj, error) {
-		return obj{"data": []obj{}, "links": obj{"self": c.link("routes", r.GUID, "relationships", "shared_spaces")}}, nil
-	}))
-	t.post("/v3/routes/{guid}/relationships/shared_spaces", 200, withRoute(operate, func(*call, *cf.Route) (obj, error) { return nil, disabled("route_sharing") }))
+	s.routeShareRoutes(t)
 	t.get("/v3/routes/{guid}/destinations", withRoute(look, (*call).showDestinations), "guids", "app_guids")
 	t.patch("/v3/routes/{guid}/destinations/{destination}", (*call).updateDestination)
-	t.post("/v3/routes/{guid}/destinations", 200, withRoute(operate, func(c *call, r *cf.Route) (obj, error) { return c.mapRoute(r, false) }))
+	t.post("/v3/routes/{guid}/destinations", 200, (*call).addDestinations)
 	t.patch("/v3/routes/{guid}/destinations", withRoute(operate, func(c *call, r *cf.Route) (obj, error) { return c.mapRoute(r, true) }))
 	t.delete("/v3/routes/{guid}/destinations/{destination}", 204, (*call).unmapRoute)
 	t.delete("/v3/spaces/{guid}/routes", 202, (*call).deleteUnmapped, "unmapped")
@@ -94,7 +91,7 @@ func (c *call) route(what right) (*cf.Route, *cf.Space, error) {
 	case sees && !c.may(s, look):
 		return nil, nil, forbidden()
 	}
-	s, err = c.space(r.SpaceGUID, what, "Route")
+	s, err = c.ownerOf(sharedRoutes(), r.GUID, r.SpaceGUID, "Route", what)
 	return r, s, err
 }
 
@@ -185,7 +182,7 @@ func (c *call) insertRoute(r *cf.Route, d *cf.Domain, s *cf.Space) error {
 	if err := c.within(s, routing); err != nil {
 		return err
 	}
-	return c.record("audit.route.create", cf.Actor{GUID: r.GUID, Type: "route", Name: r.Host}, s, nil)
+	return c.record("audit.route.create", routeTarget(r), s, nil)
 }
 
 // unclaimed refuses a route that would answer for what is somebody else's: the
@@ -270,11 +267,13 @@ func (c *call) deleteRoute() (any, error) {
 	return c.done("route.delete")
 }
 
+func routeTarget(r *cf.Route) cf.Actor { return cf.Actor{GUID: r.GUID, Type: "route", Name: r.Host} }
+
 func (c *call) dropRoute(r *cf.Route, s *cf.Space) error {
 	if err := c.tx.Delete(r); err != nil {
 		return err
 	}
-	return c.record("audit.route.delete-request", cf.Actor{GUID: r.GUID, Type: "route", Name: r.Host}, s, nil)
+	return c.record("audit.route.delete-request", routeTarget(r), s, nil)
 }
 
 func (c *call) deleteUnmapped() (any, error) {

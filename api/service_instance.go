@@ -20,13 +20,13 @@ const (
 const maxPolling = 7 * 24 * time.Hour
 
 var instanceList = listing[*cf.ServiceInstance]{
-	filters: filters{"names": by("name"), "space_guids": by("space_guid"), "organization_guids": byOrg, "type": byType(managed, provided),
+	filters: filters{"names": by("name"), "space_guids": inSpacesOrShared(sharedInstances()), "organization_guids": inOrgsOrShared, "type": byType(managed, provided),
 		"service_plan_guids": by("plan_guid"), "service_plan_names": func(c *call, q *cf.Query, names []string) error {
 			guids, err := guidsOf[cf.ServicePlan](c, cf.Query{Where: []cf.Cond{cf.Is("name", names...)}})
 			q.Where = append(q.Where, cf.Is("plan_guid", guids...))
 			return err
 		}},
-	order: []string{"name"}, visible: inVisibleSpaces, show: showInstance,
+	order: []string{"name"}, visible: visibleInstances, show: showInstance,
 	fields: map[string]fieldBlock[*cf.ServiceInstance]{
 		"space":                         {"spaces", instanceSpaces},
 		"space.organization":            {"organizations", instanceOrgs},
@@ -151,6 +151,9 @@ func showInstance(c *call, i *cf.ServiceInstance) (obj, error) {
 		return c.described(&i.Meta, "service_instances", fields), nil
 	}
 	relations["service_plan"] = toOne(i.PlanGUID)
+	links := fields["links"].(obj)
+	links["service_plan"], links["parameters"] = c.link("service_plans", i.PlanGUID), c.link("service_instances", i.GUID, "parameters")
+	links["shared_spaces"] = c.link("service_instances", i.GUID, "relationships", "shared_spaces")
 	maintenance := i.Maintenance
 	if maintenance == nil {
 		maintenance = map[string]any{}
@@ -167,46 +170,24 @@ func showInstance(c *call, i *cf.ServiceInstance) (obj, error) {
 func (s *Server) instanceRoutes(t table) {
 	list(t, "/v3/service_instances", instanceList)
 	t.post("/v3/service_instances", 201, (*call).createInstance)
-	t.get("/v3/service_instances/{guid}", inSpace("Service instance", look, func(c *call, i *cf.ServiceInstance) (obj, error) {
-		out, err := showInstance(c, i)
-		if err != nil {
-			return nil, err
-		}
-		return out, instanceList.include(c, []*cf.ServiceInstance{i}, out)
-	}), "fields[space]", "fields[space.organization]", "fields[service_plan]", "fields[service_plan.service_offering]", "fields[service_plan.service_offering.service_broker]")
-	t.patch("/v3/service_instances/{guid}", inSpace("Service instance", develop, (*call).updateInstance))
+	t.get("/v3/service_instances/{guid}", func(c *call) (any, error) { return seen(c, instanceList, instanceName) }, "fields[space]", "fields[space.organization]", "fields[service_plan]", "fields[service_plan.service_offering]", "fields[service_plan.service_offering.service_broker]")
+	t.patch("/v3/service_instances/{guid}", withInstance(develop, (*call).updateInstance))
 	t.delete("/v3/service_instances/{guid}", 204, (*call).deleteInstance, "purge")
-	t.getAndNote("/v3/service_instances/{guid}/credentials", inSpace("Service instance", look, (*call).instanceCredentials))
-	t.get("/v3/service_instances/{guid}/parameters", inSpace("Service instance", look, (*call).instanceParameters))
+	t.getAndNote("/v3/service_instances/{guid}/credentials", withInstance(look, (*call).instanceCredentials))
+	t.get("/v3/service_instances/{guid}/parameters", withInstance(look, (*call).instanceParameters))
 	t.get("/v3/service_instances/{guid}/permissions", func(c *call) (any, error) {
 		i, err := cf.Get[cf.ServiceInstance](c.tx, c.param("guid"))
 		if err != nil {
-			return nil, hide(err, "Service instance")
+			return nil, hide(err, instanceName)
 		}
 		s, err := cf.Get[cf.Space](c.tx, i.SpaceGUID)
 		if err != nil {
 			return nil, err
 		}
-		return obj{"read": c.may(s, look), "manage": c.may(s, develop)}, nil
+		shared, err := c.sharedInSight(sharedInstances(), i.GUID, s)
+		return obj{"read": c.may(s, look) || len(shared) > 0, "manage": c.may(s, develop)}, err
 	})
-	t.get("/v3/service_instances/{guid}/relationships/shared_spaces", inSpace("Service instance", look, func(c *call, i *cf.ServiceInstance) (obj, error) {
-		return obj{"data": []obj{}, "links": obj{"self": c.link("service_instances", i.GUID, "relationships", "shared_spaces")}}, nil
-	}), "fields[space]", "fields[space.organization]")
-	t.delete("/v3/service_instances/{guid}/relationships/shared_spaces/{space}", 204, func(c *call) (any, error) {
-		if _, err := find[cf.ServiceInstance](c, "Service instance", develop); err != nil {
-			return nil, err
-		}
-		return nil, unprocessable("Unable to unshare service instance: it is shared with no space.")
-	})
-	t.get("/v3/service_instances/{guid}/relationships/shared_spaces/usage_summary", inSpace("Service instance", look, func(c *call, i *cf.ServiceInstance) (obj, error) {
-		return obj{"usage_summary": []obj{}, "links": obj{"service_instance": c.link("service_instances", i.GUID)}}, nil
-	}))
-	t.post("/v3/service_instances/{guid}/relationships/shared_spaces", 200, inSpace("Service instance", develop, func(c *call, _ *cf.ServiceInstance) (obj, error) {
-		if err := c.enabled("service_instance_sharing"); err != nil {
-			return nil, err
-		}
-		return nil, unprocessable("Sharing of service instances between spaces is not supported.")
-	}))
+	s.instanceShareRoutes(t)
 }
 
 type instanceBody struct {
@@ -306,6 +287,9 @@ func instanceTarget(i *cf.ServiceInstance) cf.Actor {
 }
 
 func (c *call) insertInstance(i *cf.ServiceInstance, s *cf.Space, event string) error {
+	if err := c.freeInstanceName(i, i.Name); err != nil {
+		return err
+	}
 	if err := c.tx.Insert(i); err != nil {
 		return taken(err, "The service instance name is taken: %s.", i.Name)
 	}
@@ -313,6 +297,16 @@ func (c *call) insertInstance(i *cf.ServiceInstance, s *cf.Space, event string) 
 		return err
 	}
 	return c.record(event, instanceTarget(i), s, nil)
+}
+
+// freeInstanceName checks that the space of i has no other instance of that name,
+// shared ones included. Two that are made at once are told apart by the ledger.
+func (c *call) freeInstanceName(i *cf.ServiceInstance, name string) error {
+	other, err := c.instanceNamed(i.SpaceGUID, name)
+	if err == nil && other != nil && other.GUID != i.GUID {
+		err = unprocessable("The service instance name is taken: %s.", name)
+	}
+	return err
 }
 
 // catalogEntry is a plan with what it belongs to.
@@ -389,6 +383,13 @@ func (e catalogEntry) work(verb string, i *cf.ServiceInstance, now time.Time) cf
 	return w
 }
 
+// unbinding is what a broker has to be told of a binding that ends.
+func (e catalogEntry) unbinding(b *cf.ServiceBinding, i *cf.ServiceInstance, now time.Time) cf.ServiceWork {
+	w := e.work(cf.Unbind, i, now)
+	w.TargetGUID, w.BindingID = b.GUID, b.GUID
+	return w
+}
+
 // contextOf is where the instance is, as brokers are told.
 func (c *call) contextOf(i *cf.ServiceInstance, s *cf.Space) (obj, error) {
 	o, err := cf.Get[cf.Organization](c.tx, s.OrgGUID)
@@ -446,14 +447,15 @@ func idle(i *cf.ServiceInstance) error {
 	return nil
 }
 
-func (c *call) updateInstance(i *cf.ServiceInstance) (obj, error) {
+func (c *call) updateInstance(i *cf.ServiceInstance, s *cf.Space) (obj, error) {
 	var b instanceBody
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
-	s, err := cf.Get[cf.Space](c.tx, i.SpaceGUID)
-	if err != nil {
-		return nil, err
+	if b.Name != nil && *b.Name != i.Name {
+		if err := c.renamable(i, *b.Name); err != nil {
+			return nil, err
+		}
 	}
 	if b.Type != "" && b.Type != i.Type {
 		return nil, unprocessable("Type cannot be changed")
@@ -487,6 +489,18 @@ func (c *call) updateInstance(i *cf.ServiceInstance) (obj, error) {
 	return showInstance(c, i)
 }
 
+// renamable: those who use a shared instance know it by its name.
+func (c *call) renamable(i *cf.ServiceInstance, name string) error {
+	shared, err := c.isShared(i)
+	if err != nil {
+		return err
+	}
+	if shared {
+		return &refusal{422, 390003, "CF-SharedServiceInstanceCannotBeRenamed", "Service instances that have been shared cannot be renamed"}
+	}
+	return c.freeInstanceName(i, name)
+}
+
 // updateManaged asks the broker; what it agrees to is then taken over.
 func (c *call) updateManaged(i *cf.ServiceInstance, s *cf.Space, b instanceBody) error {
 	old, err := c.entry(i.PlanGUID)
@@ -505,11 +519,6 @@ func (c *call) updateManaged(i *cf.ServiceInstance, s *cf.Space, b instanceBody)
 	changed := *i
 	if err := b.apply(&changed); err != nil {
 		return err
-	}
-	if changed.Name != i.Name {
-		if other, err := cf.First[cf.ServiceInstance](c.tx, cf.Is("space_guid", s.GUID), cf.Is("name", changed.Name)); err != nil || other != nil {
-			return orElse(err, unprocessable("The service instance name is taken: %s.", changed.Name))
-		}
 	}
 	where, err := c.contextOf(&changed, s)
 	if err != nil {
@@ -538,16 +547,16 @@ func (c *call) updateManaged(i *cf.ServiceInstance, s *cf.Space, b instanceBody)
 }
 
 func (c *call) deleteInstance() (any, error) {
-	i, err := find[cf.ServiceInstance](c, "Service instance", develop)
-	if err != nil {
-		return nil, err
-	}
-	s, err := cf.Get[cf.Space](c.tx, i.SpaceGUID)
+	i, s, err := c.instance(develop)
 	if err != nil {
 		return nil, err
 	}
 	if c.r.URL.Query().Get("purge") == "true" {
 		return nil, c.purgeInstance(i, s)
+	}
+	if shared, err := c.isShared(i); err != nil || shared {
+		return nil, orElse(err, &refusal{422, 390002, "CF-ServiceInstanceDeletionSharesExists", "Service instances must be unshared before they can be deleted. Unsharing " + i.Name +
+			" will automatically delete any bindings that have been made to applications in other spaces."})
 	}
 	n, err := c.tx.Count(new(cf.ServiceBinding), cf.Query{Where: []cf.Cond{cf.Is("service_instance_guid", i.GUID)}})
 	if err != nil {
@@ -609,16 +618,12 @@ func (c *call) deprovision(i *cf.ServiceInstance, s *cf.Space) (any, error) {
 	return c.workJob(&w, "service_instance.delete")
 }
 
-func (c *call) instanceCredentials(i *cf.ServiceInstance) (obj, error) {
-	s, err := cf.Get[cf.Space](c.tx, i.SpaceGUID)
-	if err != nil {
-		return nil, err
+func (c *call) instanceCredentials(i *cf.ServiceInstance, s *cf.Space) (obj, error) {
+	if i.Type != provided {
+		return nil, notFound(instanceName)
 	}
 	if !c.may(s, secrets) && !c.spaces[s.GUID][cf.SpaceManager] {
 		return nil, forbidden()
-	}
-	if i.Type != provided {
-		return nil, notFound("Service instance")
 	}
 	if err := c.record("audit.user_provided_service_instance.show", instanceTarget(i), s, nil); err != nil {
 		return nil, err
@@ -629,8 +634,12 @@ func (c *call) instanceCredentials(i *cf.ServiceInstance) (obj, error) {
 	return i.Credentials, nil
 }
 
-// instanceParameters asks the broker, when the transaction is over.
-func (c *call) instanceParameters(i *cf.ServiceInstance) (obj, error) {
+// instanceParameters asks the broker, when the transaction is over. They may hold
+// secrets of the space that made the instance.
+func (c *call) instanceParameters(i *cf.ServiceInstance, s *cf.Space) (obj, error) {
+	if !c.may(s, look) {
+		return nil, forbidden()
+	}
 	unsupported := &refusal{400, 120004, "CF-ServiceFetchInstanceParametersNotSupported", "This service does not support fetching service instance parameters."}
 	if i.Type == provided {
 		return nil, unsupported
@@ -661,38 +670,23 @@ func (c *call) askParameters(e catalogEntry, instance, binding string) {
 func (c *call) drained() { c.then(func() error { return c.refreshDrains(c.ctx) }) }
 
 // release leaves to the brokers to take away what goes with a space or an app:
-// bindings first, then instances.
+// bindings first, then instances, with the bindings that other spaces have.
 func (c *call) release(where cf.Cond, instances bool) error {
-	bindings, err := cf.List[cf.ServiceBinding](c.tx, cf.Query{Where: []cf.Cond{where}})
-	if err != nil {
+	going := []*cf.ServiceInstance{}
+	if instances {
+		list, err := cf.List[cf.ServiceInstance](c.tx, cf.Query{Where: []cf.Cond{where, cf.Is("type", managed)}})
+		if err != nil {
+			return err
+		}
+		going = list
+	}
+	if _, err := c.unbindAll(cf.Query{AnyOf: [][]cf.Cond{{where, cf.Is("service_instance_guid", guidsIn(going)...)}}}); err != nil {
 		return err
 	}
-	for _, b := range bindings {
-		i, err := cf.Get[cf.ServiceInstance](c.tx, b.InstanceGUID)
-		if err != nil {
+	for _, i := range going {
+		if err := c.dropWork(i.GUID); err != nil {
 			return err
 		}
-		if i.Type == provided {
-			continue
-		}
-		e, err := c.entry(i.PlanGUID)
-		if err != nil {
-			return err
-		}
-		w := e.work(cf.Unbind, i, c.now())
-		w.TargetGUID, w.BindingID = b.GUID, b.GUID
-		if err := c.cleanUp(w); err != nil {
-			return err
-		}
-	}
-	if len(bindings) > 0 {
-		c.drained()
-	}
-	if !instances {
-		return nil
-	}
-	list, err := cf.List[cf.ServiceInstance](c.tx, cf.Query{Where: []cf.Cond{where, cf.Is("type", managed)}})
-	for _, i := range list {
 		e, err := c.entry(i.PlanGUID)
 		if err != nil {
 			return err
@@ -701,5 +695,37 @@ func (c *call) release(where cf.Cond, instances bool) error {
 			return err
 		}
 	}
-	return err
+	return nil
+}
+
+// unbindAll leaves to the brokers to take away bindings whose records are about
+// to go.
+func (c *call) unbindAll(q cf.Query) ([]*cf.ServiceBinding, error) {
+	bindings, err := cf.List[cf.ServiceBinding](c.tx, q)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range bindings {
+		i, err := cf.Get[cf.ServiceInstance](c.tx, b.InstanceGUID)
+		if err != nil {
+			return nil, err
+		}
+		if i.Type == provided {
+			continue
+		}
+		if err := c.dropWork(b.GUID); err != nil {
+			return nil, err
+		}
+		e, err := c.entry(i.PlanGUID)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.cleanUp(e.unbinding(b, i, c.now())); err != nil {
+			return nil, err
+		}
+	}
+	if len(bindings) > 0 {
+		c.drained()
+	}
+	return bindings, nil
 }

@@ -153,6 +153,8 @@ func TestOldUsageIsSwept(t *testing.T) {
 		}
 		return last
 	}
+	long := time.Now().Add(-2 * cf.ClockSettles)
+	f.api.clock.Settled(long, long)
 	last := fill(2*sweepAtOnce + 10)
 	total := func(want float64) {
 		t.Helper()

@@ -174,3 +174,16 @@ func (*ServiceWork) Noun() Noun { return "service_work" }
 func (w *ServiceWork) Keys() Keys {
 	return Keys{"broker_guid": w.BrokerGUID, "target_guid": w.TargetGUID, "due": w.Due.UnixMicro()}
 }
+
+// Share lets another space use a service instance, or a route: one of the two.
+type Share struct {
+	Meta
+	InstanceGUID string `json:"service_instance_guid,omitempty"`
+	RouteGUID    string `json:"route_guid,omitempty"`
+	SpaceGUID    string `json:"space_guid"`
+}
+
+func (*Share) Noun() Noun { return "shares" }
+func (s *Share) Keys() Keys {
+	return Keys{"service_instance_guid": ref(s.InstanceGUID), "route_guid": ref(s.RouteGUID), "space_guid": ref(s.SpaceGUID)}
+}

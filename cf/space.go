@@ -247,6 +247,6 @@ func Nouns() []Record {
 	return []Record{new(Quota), new(Organization), new(Space), new(User), new(Role), new(App), new(Process),
 		new(Package), new(Build), new(Droplet), new(Deployment), new(Revision), new(Task), new(Domain), new(DomainShare),
 		new(Route), new(Destination), new(SecurityGroup), new(GroupBinding), new(NetworkPolicy), new(ServiceBroker), new(ServiceOffering), new(ServicePlan), new(PlanVisibility),
-		new(ServiceInstance), new(ServiceBinding), new(ServiceWork),
+		new(ServiceInstance), new(ServiceBinding), new(ServiceWork), new(Share),
 		new(AuditEvent), new(AppUsage), new(ServiceUsage), new(Job), new(Setting), new(Account), new(Client), new(Revocation), new(Cell), new(Placement), new(Report), new(Lease), new(Restart), new(Crash)}
 }

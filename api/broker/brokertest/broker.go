@@ -20,7 +20,7 @@ const (
 // on and a plan that costs; and keyless, which cannot be bound.
 const Catalog = `{"services":[
  {"id":"s1","name":"postgres","description":"databases","bindable":true,"tags":["sql"],"plan_updateable":true,"instances_retrievable":true,"bindings_retrievable":true,
-  "metadata":{"documentationUrl":"http://docs"},
+  "metadata":{"documentationUrl":"http://docs","shareable":true},
   "plans":[{"id":"p1","name":"small","description":"one"},{"id":"p2","name":"slow","description":"two","maintenance_info":{"version":"1.0.0"}},
            {"id":"p3","name":"costly","description":"three","free":false,"metadata":{"costs":[{"amount":{"eur":9.5},"unit":"MONTHLY"}]}}]},
  {"id":"s2","name":"keyless","description":"nothing to bind","bindable":false,"plans":[{"id":"p4","name":"only","description":"four"}]}]}`
@@ -106,6 +106,13 @@ func (b *Broker) Instance(guid string) map[string]any {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.instances[guid]
+}
+
+// Binding is the body of the newest request about a binding.
+func (b *Broker) Binding(guid string) map[string]any {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bindings[guid]
 }
 
 func (b *Broker) keys(of map[string]map[string]any) []string {
