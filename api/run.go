@@ -70,6 +70,9 @@ func (s *Server) sweep(ctx context.Context) error {
 		func(tx cf.Tx) (int, error) {
 			return drop[cf.Build](tx, before(keepEvents), cf.Is("state", "STAGED", "FAILED"))
 		},
+		func(tx cf.Tx) (int, error) {
+			return drop[cf.Deployment](tx, before(keepEvents), cf.Is("status_value", cf.Finalized))
+		},
 		func(tx cf.Tx) (int, error) { return 0, expireOld(tx) },
 	} {
 		if err := s.inBatches(ctx, f); err != nil {

@@ -70,11 +70,44 @@ func TestSweep(t *testing.T) {
 	f.api.now = time.Now
 	sweep()
 	is("set right", all)
-	long := now.Add(-2 * cf.ClockSettles)
-	f.api.clock = cf.ClockWatch{}
-	f.api.clock.Settled(long, long)
+	f.settle()
 	sweep()
 	is("left alone", map[string]bool{"young": true, "ended": true, "p0": true, "p4": true, "p6": true})
+}
+
+// settle makes the API believe its clock, as after some time in which nobody set it.
+func (f *foundation) settle() {
+	long := time.Now().Add(-2 * cf.ClockSettles)
+	f.api.clock = cf.ClockWatch{}
+	f.api.clock.Settled(long, long)
+}
+
+// TestOldDeploymentsAreSwept: those that have ended, and only those.
+func TestOldDeploymentsAreSwept(t *testing.T) {
+	f := newFoundation(t)
+	f.settle()
+	_, _, space, app := f.tenant(f.login("admin", "pw"), "ann")
+	old := cf.Meta{CreatedAt: time.Now().Add(-2 * keepEvents)}
+	all := map[string]*cf.Deployment{"old": {Meta: old, Status: cf.Finalized}, "old and under way": {Meta: old, Status: cf.Active}, "young": {Status: cf.Finalized}}
+	f.write(func(tx cf.Tx) error {
+		for _, d := range all {
+			d.AppGUID, d.SpaceGUID = app, space
+			if err := tx.Insert(d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := f.api.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for say, d := range all {
+		want := 200
+		if say == "old" {
+			want = 404
+		}
+		f.do(want, f.login("admin", "pw"), "GET", "/v3/deployments/"+d.GUID, "")
+	}
 }
 
 func (f *foundation) write(change func(cf.Tx) error) {

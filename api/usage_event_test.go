@@ -134,6 +134,7 @@ func TestReseed(t *testing.T) {
 // for the newest one, after which a reader goes on.
 func TestOldUsageIsSwept(t *testing.T) {
 	f := foundationWith(t, func(c *Config) { c.Usage = time.Hour })
+	f.settle()
 	admin := f.login("admin", "pw")
 	old := time.Now().Add(-2 * time.Hour)
 	fill := func(n int) (last string) {
