@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -37,6 +38,7 @@ type foundation struct {
 	cells *cells
 	store cf.Store
 	api   *Server
+	key   *ecdsa.PrivateKey // that signs its tokens
 }
 
 // newFoundation has no stager and no cells.
@@ -79,7 +81,7 @@ func foundationWith(t testing.TB, change func(*Config)) *foundation {
 	if _, err := login.EnsureAdmin(ctx, func() (string, error) { return "pw", nil }); err != nil {
 		t.Fatal(err)
 	}
-	return &foundation{t: t, Handler: s.Handler(), store: db, api: s}
+	return &foundation{t: t, Handler: s.Handler(), store: db, api: s, key: key}
 }
 
 func (f *foundation) send(method, path, token, kind string, body []byte) *httptest.ResponseRecorder {
