@@ -42,6 +42,8 @@ type call struct {
 	late   any // the answer, when an after makes it
 	warned []string
 	status int // of the answer, where it is not the usual one
+
+	anonymous bool // there is no token, and the request is one that may go without
 }
 
 // warn tells the user something about a request that succeeds: the CLI prints it.
@@ -61,10 +63,13 @@ const maxBody = 1 << 20
 func (s *Server) open(r *http.Request) (*call, error) {
 	id, err := s.uaa.Check(r.Context(), uaa.Bearer(r))
 	if errors.Is(err, uaa.ErrToken) {
-		if r.Header.Get("Authorization") == "" {
-			return nil, &refusal{401, 10002, "CF-NotAuthenticated", "Authentication error"}
+		if r.Header.Get("Authorization") != "" {
+			return nil, badToken()
 		}
-		return nil, badToken()
+		if browses(r) {
+			return &call{Server: s, ctx: r.Context(), r: r, anonymous: true}, nil
+		}
+		return nil, notAuthenticated()
 	}
 	c := &call{Server: s, ctx: r.Context(), r: r, id: id}
 	if err == nil {

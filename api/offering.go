@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -129,9 +130,29 @@ func plansInSpaces(c *call, q *cf.Query, spaces []string) error {
 	return err
 }
 
+// browses tells whether a request looks at the marketplace, which those may who
+// have not logged in.
+func browses(r *http.Request) bool {
+	path := strings.TrimSuffix(r.URL.Path, "/")
+	for _, list := range []string{"/v3/service_offerings", "/v3/service_plans"} {
+		rest, ok := strings.CutPrefix(path, list)
+		if ok && r.Method == http.MethodGet && strings.Count(rest, "/") == min(1, len(rest)) {
+			return true
+		}
+	}
+	return false
+}
+
+// visiblePlans: who has not logged in sees the public ones, unless an admin has
+// hidden the marketplace.
 func visiblePlans(c *call, q *cf.Query) error {
 	if c.auditor() {
 		return nil
+	}
+	if c.anonymous {
+		if hidden, err := c.flag("hide_marketplace_from_unauthenticated_users"); err != nil || hidden {
+			return orElse(err, notAuthenticated())
+		}
 	}
 	spaces, err := c.seenSpaces()
 	if err != nil {

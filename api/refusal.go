@@ -37,6 +37,10 @@ func disabled(what string) error {
 	return &refusal{403, 330002, "CF-FeatureDisabled", "Feature Disabled: " + what}
 }
 
+func notAuthenticated() error {
+	return &refusal{401, 10002, "CF-NotAuthenticated", "Authentication error"}
+}
+
 func badToken() error { return &refusal{401, 1000, "CF-InvalidAuthToken", "Invalid Auth Token"} }
 
 func badQuery(format string, args ...any) error {

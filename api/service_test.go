@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -208,6 +210,53 @@ func TestMarketplaceVisibility(t *testing.T) {
 	f.do(403, bob, "POST", "/v3/service_brokers", brokerBodyOf("global", private.URL, ""))
 	f.want(f.do(200, bob, "GET", "/v3/service_brokers", ""), "pagination.total_results", 0.0)
 	f.want(f.do(200, ann, "GET", "/v3/service_brokers", ""), "resources.0.name", "mine")
+}
+
+// TestMarketplaceWithoutLogin: who has not logged in sees public plans only, one
+// by one and in lists, and nothing when an admin hides them.
+func TestMarketplaceWithoutLogin(t *testing.T) {
+	w, _ := newWorld(t)
+	admin := w.tokens["admin"]
+	stranger := func(want int, method, path string) map[string]any {
+		t.Helper()
+		got := httptest.NewRecorder()
+		w.ServeHTTP(got, httptest.NewRequest(method, path, nil))
+		var answer map[string]any
+		if err := json.Unmarshal(got.Body.Bytes(), &answer); err != nil || got.Code != want {
+			t.Fatalf("%s %s: %d %s, %v; want %d", method, path, got.Code, got.Body, err, want)
+		}
+		return answer
+	}
+	plan := &cf.ServicePlan{Name: "free for all", CatalogID: "f", Free: true, VisibilityType: cf.PublicPlan}
+	err := w.store.Update(context.Background(), func(tx cf.Tx) error {
+		broker := &cf.ServiceBroker{Name: "global", URL: "http://192.0.2.1", Username: "u", Password: "p"}
+		if err := tx.Insert(broker); err != nil {
+			return err
+		}
+		offering := &cf.ServiceOffering{BrokerGUID: broker.GUID, Name: "global", CatalogID: "g"}
+		if err := tx.Insert(offering); err != nil {
+			return err
+		}
+		plan.OfferingGUID = offering.GUID
+		return tx.Insert(plan)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plans := stranger(200, "GET", "/v3/service_plans?include=service_offering")
+	w.want(plans, "pagination.total_results", 1.0)
+	w.want(plans, "resources.0.guid", plan.GUID)
+	w.want(stranger(200, "GET", "/v3/service_offerings/"), "pagination.total_results", 1.0)
+	w.want(stranger(200, "GET", "/v3/service_plans/"+plan.GUID), "name", "free for all")
+	stranger(404, "GET", "/v3/service_plans/"+w.guids["service_plans"])
+	stranger(401, "GET", "/v3/service_plans/"+plan.GUID+"/visibility")
+	stranger(401, "DELETE", "/v3/service_plans/"+plan.GUID)
+	w.do(401, "x.y.z", "GET", "/v3/service_plans", "")
+	stranger(400, "GET", "/v3/service_plans?colour=red")
+	w.do(200, admin, "PATCH", "/v3/feature_flags/hide_marketplace_from_unauthenticated_users", `{"enabled":true}`)
+	stranger(401, "GET", "/v3/service_plans")
+	stranger(401, "GET", "/v3/service_offerings")
+	w.want(w.do(200, admin, "GET", "/v3/service_plans", ""), "pagination.total_results", 2.0)
 }
 
 func TestBrokerLifeCycle(t *testing.T) {
