@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 
@@ -109,8 +110,11 @@ func (s *Server) getUser(r *http.Request) (int, any, error) {
 	return http.StatusOK, show(a), err
 }
 
-// nameForm is what UAA allows in user names, minus spaces.
-var nameForm = regexp.MustCompile(`^[\p{L}\p{N}+\-_.@'!$%&*/=?^{}|~]{1,255}$`)
+// nameForm is what UAA allows in user names, minus spaces. The length is looked at
+// beside it: compiled into the form, 255 times all letters, it takes 7 MB.
+var nameForm = regexp.MustCompile(`^[\p{L}\p{N}+\-_.@'!$%&*/=?^{}|~]+$`)
+
+const maxName = 255
 
 func (s *Server) createUser(r *http.Request) (int, any, error) {
 	if _, err := s.bearer(r, "scim.write"); err != nil {
@@ -120,7 +124,7 @@ func (s *Server) createUser(r *http.Request) (int, any, error) {
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		return 0, nil, refuse(http.StatusBadRequest, "invalid_scim_resource", "The body is no SCIM user.")
 	}
-	if !nameForm.MatchString(in.UserName) {
+	if !nameForm.MatchString(in.UserName) || utf8.RuneCountInString(in.UserName) > maxName {
 		return 0, nil, refuse(http.StatusBadRequest, "invalid_scim_resource", "A username must be provided, of letters, digits and + - _ . @ ' ! only.")
 	}
 	if in.Origin != "" && in.Origin != "uaa" {

@@ -420,6 +420,42 @@ func otherVersion(t *testing.T, folder string) error {
 }
 
 func tooLong(t *testing.T, folder string) error {
+	c, far := ends(t)
+	if _, err := syscall.Write(far, make([]byte, maxMessage+1)); err != nil {
+		t.Fatal(err)
+	}
+	var a answer
+	_, err := receive(c, &a)
+	return err
+}
+
+// TestAwaitTakesNothing: who waits learns how long a message is, and it stays.
+func TestAwaitTakesNothing(t *testing.T) {
+	c, far := ends(t)
+	const text = `{"error":"told"}`
+	if _, err := syscall.Write(far, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if n, err := await(c); n != len(text) || err != nil {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+	var a answer
+	if _, err := receive(c, &a); err != nil || a.Error != "told" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if err := syscall.Shutdown(far, syscall.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := receive(c, &a); !errors.Is(err, io.EOF) {
+		t.Errorf("%v at the end", err)
+	}
+}
+
+// ends are a connection, and the descriptor of its other end.
+func ends(t *testing.T) (*net.UnixConn, int) {
+	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -430,14 +466,11 @@ func tooLong(t *testing.T, folder string) error {
 		t.Fatal(err)
 	}
 	end.Close()
-	defer c.Close()
-	defer syscall.Close(fds[1])
-	if _, err := syscall.Write(fds[1], make([]byte, maxMessage+1)); err != nil {
-		t.Fatal(err)
-	}
-	var a answer
-	_, err = receive(c.(*net.UnixConn), &a)
-	return err
+	t.Cleanup(func() {
+		c.Close()
+		syscall.Close(fds[1])
+	})
+	return c.(*net.UnixConn), fds[1]
 }
 
 // TestIdleKeeperEnds: nothing stays behind where nothing is kept.

@@ -95,7 +95,11 @@ func send(c *net.UnixConn, message any, files ...*os.File) error {
 // receive reads one message and the files that came with it, which are the
 // caller's to close.
 func receive(c *net.UnixConn, message any) ([]*os.File, error) {
-	b := make([]byte, maxMessage)
+	size, err := await(c)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, max(1, min(size, maxMessage)))
 	rights := make([]byte, unix.CmsgSpace(4*maxFiles))
 	n, rn, flags, _, err := c.ReadMsgUnix(b, rights)
 	if err != nil {
@@ -113,6 +117,21 @@ func receive(c *net.UnixConn, message any) ([]*os.File, error) {
 		return nil, fmt.Errorf("read message: %w", err)
 	}
 	return files, nil
+}
+
+// await returns the size of the next message when it is there. Most who receive
+// wait for the end of a guest: they hold no memory for as long as it lives.
+func await(c *net.UnixConn) (size int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		size, _, failed = unix.Recvfrom(int(fd), nil, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT)
+		return failed != unix.EAGAIN && failed != unix.EINTR
+	})
+	return size, errors.Join(err, failed)
 }
 
 func filesOf(rights []byte) ([]*os.File, error) {
