@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -64,6 +65,7 @@ func (t *tasksCmd) Run(ctx context.Context, c *console) error {
 type runTaskCmd struct {
 	App     string `arg:"" help:"Name of the app."`
 	Command string `arg:"" optional:"" help:"What to run with the app's droplet; the command of --process unless given."`
+	AsCF    string `name:"command" short:"c" placeholder:"COMMAND" help:"The same, as cf has it."`
 	Name    string `help:"Name of the task."`
 	Memory  size   `short:"m" help:"Limit of memory, with K, M or G."`
 	Disk    size   `short:"k" help:"Limit of disk, with K, M or G."`
@@ -73,6 +75,12 @@ type runTaskCmd struct {
 }
 
 func (r *runTaskCmd) Run(ctx context.Context, c *console) error {
+	if r.AsCF != "" {
+		if r.Command != "" {
+			return errors.New("the command is said twice")
+		}
+		r.Command = r.AsCF
+	}
 	s, app, err := c.findApp(ctx, r.App)
 	if err != nil {
 		return err
