@@ -66,10 +66,15 @@ check() {
 	go tool staticcheck ./...
 }
 
-run_tests() {
+# tools installs what tests use beside Go.
+tools() {
 	need_go
-	packages qemu-system-x86_64=qemu-system-x86 nft=nftables initdb=postgresql
+	packages qemu-system-x86_64=qemu-system-x86 nft=nftables initdb=postgresql "$@"
 	pebble
+}
+
+run_tests() {
+	tools
 	check
 	go test -json -timeout 20m "${@:-./...}" | go run ./tests/summary
 }
@@ -79,9 +84,10 @@ demo) shift; demo "$@" ;;
 check) check ;;
 test) shift; run_tests "$@" ;;
 race)
-	need_go
-	packages gcc=gcc
-	CGO_ENABLED=1 go test -race -json -timeout 30m ./... | go run ./tests/summary
+	# One package at a time: the detector takes five to ten times the memory.
+	shift
+	tools gcc=gcc
+	DEW_TEST_RACE=1 CGO_ENABLED=1 go test -race -p 1 -json -timeout 60m "${@:-./...}" | CGO_ENABLED=0 go run ./tests/summary
 	;;
 fuzz)
 	# Each target for FUZZTIME (default 20s), one after the other.
@@ -101,7 +107,8 @@ golden) need_go; go test ./... -run 'Golden' -update ;;
              as a sealed process and on bare metal under QEMU; prints what was checked
 ./do test    formatting, vet, staticcheck and all tests; prints what was skipped and why
 ./do check   formatting, vet and staticcheck alone
-./do race    all tests under the race detector (installs gcc)
+./do race    all tests under the race detector, and the dew that they start (installs gcc); or those of the
+             packages named, as in: ./do race ./router ./tests/foundation
 ./do fuzz    every fuzz target for FUZZTIME (default 20s)
 ./do golden  writes the golden files anew: review the difference
 HELP
