@@ -219,7 +219,7 @@ func FuzzParseQuery(f *testing.F) {
 			t.Fatalf("%q passed as %+v", text, q)
 		}
 		for name := range v {
-			if !slices.Contains([]string{"start_time", "end_time", "limit", "descending", "envelope_types"}, name) {
+			if !slices.Contains([]string{"start_time", "end_time", "limit", "descending", "envelope_types", "envelope_type"}, name) {
 				t.Fatalf("%q: %q was ignored", text, name)
 			}
 		}

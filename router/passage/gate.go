@@ -42,7 +42,7 @@ type session struct {
 	conn   net.Conn
 	ended  chan struct{}
 
-	mu    sync.Mutex // guards what follows, and writing
+	mu    sync.Mutex // guards what follows, and writing; taken before Gate.mu
 	waits map[string]chan struct{}
 }
 
@@ -177,10 +177,11 @@ func (g *Gate) known(router string) bool {
 func (g *Gate) listen(c *tls.Conn, router string) {
 	s := &session{router: router, conn: c, ended: make(chan struct{}), waits: map[string]chan struct{}{}}
 	defer close(s.ended)
-	if _, err := io.WriteString(c, "+\n"); err != nil {
-		return
-	}
 	c.SetDeadline(time.Time{})
+	c.SetWriteDeadline(time.Now().Add(askTime))
+	// It is known before it is told so, since it then asks for instances; and it is
+	// told so before it hears anything else.
+	s.mu.Lock()
 	g.mu.Lock()
 	g.sessions[s] = true
 	var going []string // it may not know yet
@@ -193,6 +194,11 @@ func (g *Gate) listen(c *tls.Conn, router string) {
 		delete(g.sessions, s)
 		g.mu.Unlock()
 	}()
+	_, err := io.WriteString(c, "+\n")
+	s.mu.Unlock()
+	if err != nil {
+		return
+	}
 	for _, guid := range going {
 		s.ask(guid)
 	}
