@@ -155,13 +155,14 @@ func (c *call) uploadDroplet(w http.ResponseWriter) error {
 		if c.droplets == nil {
 			return unavailable("No stager is connected to this API: droplets cannot be uploaded.")
 		}
-		return nil
+		return c.room(d.SpaceGUID, max(0, c.r.ContentLength))
 	}
-	if err := c.transact(false, load); err != nil {
+	leave, err := c.admit(w, c.maxUpload+maxBody, load, func() string { return d.SpaceGUID })
+	if err != nil {
 		return err
 	}
-	c.r.Body = http.MaxBytesReader(w, c.r.Body, c.maxUpload+maxBody)
-	sum, types, err := c.dropletBits()
+	defer leave()
+	sum, types, size, err := c.dropletBits()
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,10 @@ func (c *call) uploadDroplet(w http.ResponseWriter) error {
 		if err := load(); err != nil {
 			return err
 		}
-		d.State, d.Checksum = "STAGED", sum
+		if err := c.room(d.SpaceGUID, size); err != nil {
+			return err
+		}
+		d.State, d.Checksum, d.Bytes = "STAGED", sum, size
 		if len(d.ProcessTypes) == 0 {
 			d.ProcessTypes = types
 		}
@@ -190,10 +194,10 @@ func (c *call) uploadDroplet(w http.ResponseWriter) error {
 	return nil
 }
 
-func (c *call) dropletBits() (string, map[string]string, error) {
+func (c *call) dropletBits() (sum string, types map[string]string, size int64, err error) {
 	form, err := c.form()
 	if err != nil {
-		return "", nil, err
+		return "", nil, 0, err
 	}
 	for range 8 {
 		part, err := form.NextPart()
@@ -201,21 +205,34 @@ func (c *call) dropletBits() (string, map[string]string, error) {
 			break
 		}
 		if err != nil {
-			return "", nil, c.badForm(err)
+			return "", nil, 0, c.badForm(err)
 		}
 		if part.FormName() != "bits" {
 			continue
 		}
-		sum, types, err := c.droplets.Import(part)
+		bits := &counted{r: part}
+		sum, types, err := c.droplets.Import(bits)
 		if shown := c.uploadError(err); shown != err {
-			return "", nil, shown
+			return "", nil, 0, shown
 		}
 		if err != nil {
-			return "", nil, unprocessable("The droplet is invalid: %v", err)
+			return "", nil, 0, unprocessable("The droplet is invalid: %v", err)
 		}
-		return sum, types, nil
+		return sum, types, bits.n, nil
 	}
-	return "", nil, unprocessable("Upload must include bits")
+	return "", nil, 0, unprocessable("Upload must include bits")
+}
+
+// counted counts what is read.
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
 }
 
 func (c *call) downloadDroplet(w http.ResponseWriter) error {

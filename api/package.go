@@ -11,6 +11,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"os"
 	"strconv"
 	"syscall"
 
@@ -100,7 +101,7 @@ func (c *call) copyPackage(p *cf.Package, source string) error {
 	if _, err := c.space(from.SpaceGUID, develop, "Package"); err != nil {
 		return gone
 	}
-	p.Type, p.State, p.Checksum = from.Type, from.State, from.Checksum
+	p.Type, p.State, p.Checksum, p.Bytes = from.Type, from.State, from.Checksum, from.Bytes
 	return nil
 }
 
@@ -140,14 +141,22 @@ func (c *call) upload(w http.ResponseWriter) error {
 		if p.State != awaitingUpload {
 			return &refusal{400, 150005, "CF-PackageBitsAlreadyUploaded", "Bits may be uploaded only once. Create a new package to upload different bits."}
 		}
+		if err := c.room(p.SpaceGUID, max(0, c.r.ContentLength)); err != nil {
+			return err
+		}
 		pool, err = c.pool()
 		return err
 	}
-	if err := c.transact(false, load); err != nil {
+	leave, err := c.admit(w, c.maxUpload+2*maxBody, load, func() string { return p.SpaceGUID })
+	if err != nil {
 		return err
 	}
-	c.r.Body = http.MaxBytesReader(w, c.r.Body, c.maxUpload+2*maxBody)
+	defer leave()
 	sum, err := c.bits(pool)
+	if err != nil {
+		return err
+	}
+	bits, err := os.Stat(c.blobs.Path(sum))
 	if err != nil {
 		return err
 	}
@@ -155,7 +164,10 @@ func (c *call) upload(w http.ResponseWriter) error {
 		if err := load(); err != nil {
 			return err
 		}
-		p.State, p.Checksum = ready, sum
+		if err := c.room(p.SpaceGUID, bits.Size()); err != nil {
+			return err
+		}
+		p.State, p.Checksum, p.Bytes = ready, sum, bits.Size()
 		if err := c.tx.Save(p); err != nil {
 			return err
 		}

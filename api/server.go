@@ -44,6 +44,7 @@ type Config struct {
 	Limited  func() uint64          // log lines of apps that were over a limit, of all cells; nil: there are no cells
 	Upload   int64                  // bytes that an upload may have; DefaultUpload if 0
 	Usage    time.Duration          // how long usage events are kept; DefaultKeepUsage if 0
+	Kept     int64                  // bytes of packages and droplets for one organization; DefaultKept if 0
 	Log      *slog.Logger
 	Holder   string // its name among the APIs that share the ledger; "" if there is one
 	URL      string // how clients reach the API, without a slash at the end
@@ -90,6 +91,8 @@ type Server struct {
 	hosts     map[string]bool // of the API itself: no tenant gets them
 	maxUpload int64
 	keepUsage time.Duration
+	maxKept   int64
+	intake    intake
 	tickets   [32]byte // key of download tickets
 	now       func() time.Time
 	clock     cf.ClockWatch // the sweeper's
@@ -99,7 +102,7 @@ type Server struct {
 // that every foundation has.
 func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{store: c.Store, uaa: c.UAA, blobs: c.Blobs, stager: c.Stager, runtime: c.Runtime, droplets: c.Droplets, logs: c.Logs, log: c.Log,
-		url: strings.TrimSuffix(c.URL, "/"), domain: c.Domain, maxUpload: cmp.Or(c.Upload, DefaultUpload), keepUsage: cmp.Or(c.Usage, DefaultKeepUsage), now: time.Now}
+		url: strings.TrimSuffix(c.URL, "/"), domain: c.Domain, maxUpload: cmp.Or(c.Upload, DefaultUpload), maxKept: cmp.Or(c.Kept, DefaultKept), keepUsage: cmp.Or(c.Usage, DefaultKeepUsage), now: time.Now}
 	if s.logs == nil {
 		s.logs = logcache.New(logcache.DefaultBounds())
 	}

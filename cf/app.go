@@ -74,6 +74,7 @@ type Package struct {
 	Type      string `json:"type"`
 	State     string `json:"state"`
 	Checksum  string `json:"checksum,omitempty"` // SHA-256, hex
+	Bytes     int64  `json:"bytes,omitempty"`    // of its bits, as they are kept
 	Error     string `json:"error,omitempty"`
 }
 
@@ -111,6 +112,7 @@ type Droplet struct {
 	Error        string            `json:"error,omitempty"`
 	Stack        string            `json:"stack"`
 	Checksum     string            `json:"checksum,omitempty"`
+	Bytes        int64             `json:"bytes,omitempty"` // of the whole, however much other droplets share
 	ProcessTypes map[string]string `json:"process_types,omitempty"`
 	Builder      string            `json:"builder,omitempty"` // toolchain that made it, for people to read
 }

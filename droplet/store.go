@@ -115,22 +115,29 @@ func (s *Store) Import(d *Droplet) (*Droplet, error) {
 // Receive keeps a droplet that comes as one file, as Export writes it, once all
 // of it is verified: the one with this digest, or any if that is "".
 func (s *Store) Receive(r io.Reader, digest string) (*Droplet, error) {
-	f, err := os.CreateTemp(s.dir, "new-")
+	f, err := os.CreateTemp(s.dir, "new-") // not in a /tmp that may be memory
 	if err != nil {
 		return nil, fmt.Errorf("receive a droplet: %w", err)
 	}
 	defer f.Close()
-	if err := os.Remove(f.Name()); err != nil { // it goes with its last descriptor, however that ends
+	if err := os.Remove(f.Name()); err != nil { // nothing is left of it, however this ends
 		return nil, fmt.Errorf("receive a droplet: %w", err)
 	}
 	if _, err := io.Copy(f, r); err != nil {
 		return nil, fmt.Errorf("receive a droplet: %w", err)
 	}
-	sent, err := Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	if err != nil {
-		return nil, err
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("receive a droplet: %w", err)
 	}
-	defer sent.Close()
+	from, err := openArchive(f)
+	if err != nil {
+		return nil, fmt.Errorf("receive a droplet: %w", err)
+	}
+	a, err := readArtifact(from)
+	if err != nil {
+		return nil, fmt.Errorf("receive a droplet: %w", err)
+	}
+	sent := &Droplet{artifact: a, source: from}
 	if digest != "" && sent.Digest() != digest {
 		return nil, invalid("it is %s, not %s", sent.Digest(), digest)
 	}

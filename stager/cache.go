@@ -1,9 +1,6 @@
 package stager
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/dewpaas/dew/stager/sandbox"
 )
 
 const tenantPrefix = "tenant-"
@@ -38,83 +33,18 @@ func (w *work) caches(kind string) (build, modules string, err error) {
 	}()
 	if w.shared != "" {
 		modules := filepath.Join(w.tmp(), "modules")
-		return w.shared, modules, writable(modules)
+		return w.shared, modules, w.writable(modules)
 	}
-	name := "common"
-	if w.Tenant != "" {
-		if !tenantName.MatchString(w.Tenant) {
-			return "", "", fmt.Errorf("tenant %q: want letters, digits, '-' and '_'", w.Tenant)
-		}
-		name = tenantPrefix + w.Tenant
+	if w.Tenant != "" && !tenantName.MatchString(w.Tenant) {
+		return "", "", fmt.Errorf("tenant %q: want letters, digits, '-' and '_'", w.Tenant)
 	}
-	base := filepath.Join(w.c.Cache, kind, name)
+	base := w.tenantFolder(kind, w.Tenant)
 	build, modules = filepath.Join(base, "build"), filepath.Join(base, "modules")
-	err = errors.Join(os.MkdirAll(base, 0o700), writable(build), writable(modules))
+	err = errors.Join(os.MkdirAll(base, 0o700), w.writable(build), w.writable(modules))
 	if err == nil && w.Tenant != "" {
 		err = w.share(build)
 	}
 	return build, modules, err
-}
-
-// stdRoots are packages that, with what they import, make up what services use
-// of the standard library.
-const stdRoots = "archive/zip compress/bzip2 compress/zlib container/heap container/list database/sql embed encoding/csv encoding/gob encoding/xml expvar hash/fnv html/template " +
-	"image/jpeg image/png log/slog mime/multipart net/http/cookiejar net/http/httputil net/http/pprof net/mail net/smtp os/exec os/signal os/user " +
-	"runtime/trace testing text/tabwriter"
-
-// Warm compiles the standard library for all tenants, if that was not done yet
-// for this Go and this library OS. The first build of a tenant does it otherwise.
-func (b *Builder) Warm(ctx context.Context) error {
-	w, err := b.work(ctx, &Request{Files: os.DirFS("/dev/null")})
-	if err != nil {
-		return err
-	}
-	defer w.remove()
-	_, err = w.warm()
-	return err
-}
-
-func (b *Builder) base() string {
-	sum := sha256.Sum256([]byte(b.root.Digest + " " + strings.Join(b.c.Std, " ")))
-	return filepath.Join(b.c.Common, "std-"+hex.EncodeToString(sum[:16]))
-}
-
-// warm returns the folder with the compiled standard library. It is made under a
-// lock, complete when "complete" is in it, and never changes after that.
-func (w *work) warm() (string, error) {
-	base := w.base()
-	build, complete := filepath.Join(base, "build"), filepath.Join(base, "complete")
-	if _, err := os.Stat(complete); err == nil {
-		return build, nil
-	}
-	if err := errors.Join(os.MkdirAll(base, 0o700), writable(build)); err != nil {
-		return "", err
-	}
-	lock, err := os.OpenFile(filepath.Join(base, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close()
-	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		w.step("wait until the standard library is compiled, which is done once on this machine and may take minutes")
-		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-			return "", fmt.Errorf("lock the compiled standard library: %w", err)
-		}
-	}
-	if _, err := os.Stat(complete); err == nil {
-		return build, nil
-	}
-	w.step("compile the standard library, once on this machine: it may take minutes")
-	s := *w
-	s.Request = &Request{Module: "std"} // it needs no source
-	s.shared, s.build, s.modules = build, "", ""
-	if _, err := s.tool(nil, append([]string{"build", "-trimpath"}, w.c.Std...)...); err != nil {
-		return "", fmt.Errorf("compile the standard library: %w", err)
-	}
-	if err := freeze(build); err != nil {
-		return "", fmt.Errorf("keep the compiled standard library: %w", err)
-	}
-	return build, os.WriteFile(complete, nil, 0o600)
 }
 
 // freeze gives what a sandbox wrote to the caller, so that no sandbox can change
@@ -143,10 +73,15 @@ func (w *work) share(build string) error {
 	if w.bare.Load() {
 		return nil
 	}
-	from, err := w.warm()
+	from, err := w.std()
 	if err != nil {
 		return err
 	}
+	return w.link(from, build)
+}
+
+// link puts the files of one build cache into another.
+func (w *work) link(from, build string) error {
 	cache, err := os.OpenRoot(build)
 	if err != nil {
 		return err
@@ -161,7 +96,7 @@ func (w *work) share(build string) error {
 		}
 		rel, _ := filepath.Rel(from, path)
 		if d.IsDir() {
-			return writableIn(cache, rel)
+			return w.writableIn(cache, rel)
 		}
 		if filepath.Dir(rel) == "." { // the cache's own books
 			return nil
@@ -173,8 +108,8 @@ func (w *work) share(build string) error {
 	})
 }
 
-// writableIn makes a folder in a root that sandboxes may write to.
-func writableIn(root *os.Root, name string) error {
+// writableIn makes a folder in a root that the sandbox of this build may write to.
+func (w *work) writableIn(root *os.Root, name string) error {
 	if info, err := root.Lstat(name); err == nil && !info.IsDir() {
 		if err := root.Remove(name); err != nil {
 			return err
@@ -194,7 +129,7 @@ func writableIn(root *os.Root, name string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return dir.Chown(sandbox.UID, sandbox.UID)
+	return dir.Chown(int(w.uid), int(w.uid))
 }
 
 // put makes a file of a root the same as one elsewhere, where there is none yet.
@@ -244,7 +179,7 @@ func (b *Builder) Forget(keep func(tenant string) bool) error {
 // Shrink removes the caches of a tenant that have more bytes than that. No build
 // of the tenant may be under way.
 func (b *Builder) Shrink(tenant string, bytes int64) error {
-	dir := filepath.Join(b.c.Cache, "sandboxed", tenantPrefix+tenant)
+	dir := filepath.Join(b.c.Cache, boxed, tenantPrefix+tenant)
 	if !tenantName.MatchString(tenant) || used([]string{dir}) <= bytes {
 		return nil
 	}

@@ -17,10 +17,14 @@ import (
 )
 
 // group is the control group of one go command; nil where nothing is limited.
-type group struct{ *cgroup.Group }
+type group struct {
+	*cgroup.Group
+	leave func() // called before it is removed
+}
 
 func (g group) remove() {
 	if g.Group != nil {
+		g.leave()
 		g.Remove()
 	}
 }
@@ -46,10 +50,17 @@ func reapGroups() error {
 	})
 }
 
+func groupName(w *work) string {
+	return fmt.Sprintf("%s%d-%s", groupPrefix, os.Getpid(), filepath.Base(w.dir))
+}
+
 // limit makes a control group with the request's limits and lets the command
 // join it.
 func (w *work) limit(c *sandbox.Config) (group, error) {
-	l := cgroup.Limits{Memory: w.Limits.Memory, CPUs: w.Limits.CPUs, PIDs: w.Limits.PIDs}
+	if os.Geteuid() != 0 && w.shared != "" {
+		return group{}, nil // shares are all that a layer of std asks for
+	}
+	l := cgroup.Limits{Memory: w.Limits.Memory, CPUs: w.Limits.CPUs, Shares: w.Limits.Shares, PIDs: w.Limits.PIDs}
 	if l == (cgroup.Limits{}) {
 		return group{}, nil
 	}
@@ -57,7 +68,7 @@ func (w *work) limit(c *sandbox.Config) (group, error) {
 	if err != nil {
 		return group{}, err
 	}
-	g, err := host.Create(fmt.Sprintf("%s%d-%s", groupPrefix, os.Getpid(), filepath.Base(w.dir)), l)
+	g, err := host.Create(groupName(w), l)
 	if err != nil {
 		return group{}, fmt.Errorf("limit the build: %w", err)
 	}
@@ -66,7 +77,10 @@ func (w *work) limit(c *sandbox.Config) (group, error) {
 		g.Remove()
 		return group{}, err
 	}
-	return group{g}, nil
+	if w.idly {
+		return group{g, w.crowd.join(g)}, nil
+	}
+	return group{g, func() {}}, nil
 }
 
 // watchDisk ends the returned context when what is below the folders has grown
@@ -77,7 +91,9 @@ func (w *work) watchDisk(dirs ...string) (ctx context.Context, stop func()) {
 	if w.Limits.Disk <= 0 {
 		return ctx, func() { cancel(nil) }
 	}
-	allowed := used(dirs) + w.Limits.Disk
+	if w.allowed == 0 { // the limit is for all commands of a build
+		w.allowed = used(dirs) + w.Limits.Disk
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -88,7 +104,7 @@ func (w *work) watchDisk(dirs ...string) (ctx context.Context, stop func()) {
 			case <-time.After(pause):
 			}
 			begun := time.Now()
-			if used(dirs) > allowed {
+			if used(dirs) > w.allowed {
 				cancel(because(ErrLimit, "it writes more than %d MiB to disk", w.Limits.Disk>>20))
 				return
 			}
@@ -98,14 +114,19 @@ func (w *work) watchDisk(dirs ...string) (ctx context.Context, stop func()) {
 	return ctx, func() { cancel(nil); <-done }
 }
 
-// used is how many bytes the files below the folders have.
+// block is what an empty file or folder costs, at least.
+const block = 4096
+
+// used is how many bytes the files below the folders have, and what it takes to
+// keep them: a million empty files are no small thing.
 func used(dirs []string) (total int64) {
 	for _, dir := range dirs {
 		filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
+			if err != nil {
 				return nil // files come and go
 			}
-			if info, err := d.Info(); err == nil {
+			total += block
+			if info, err := d.Info(); err == nil && !d.IsDir() {
 				total += info.Size()
 			}
 			return nil

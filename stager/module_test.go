@@ -15,8 +15,6 @@ import (
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/zip"
-
-	"github.com/dewpaas/dew/stager/sandbox"
 )
 
 // proxy is a module proxy in files that has one module at v1.0.0.
@@ -102,7 +100,7 @@ func TestWritingTooMuchEndsABuild(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "before"), make([]byte, 5000), 0o644))
 	synctest.Test(t, func(t *testing.T) {
-		w := &work{Request: &Request{Limits: Limits{Disk: 1000}}, ctx: t.Context()}
+		w := &work{Request: &Request{Limits: Limits{Disk: 1000 + block}}, ctx: t.Context()}
 		ctx, stop := w.watchDisk(dir)
 		defer stop()
 		check(t, os.WriteFile(filepath.Join(dir, "little"), make([]byte, 1000), 0o644))
@@ -133,16 +131,16 @@ func TestTenantsDoNotShareWhatTheyWrite(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: without it sandboxes run as the owner of all caches")
 	}
-	b.c.Std = []string{"os"} // the whole takes a minute
-	check(t, b.Warm(t.Context()))
+	b.c.Std = [][]string{{"os"}} // the whole takes a minute
+	check(t, b.Warm(t.Context(), nil))
 	for _, tenant := range []string{"test-a", "test-b"} {
 		_, err := b.Build(t.Context(), &Request{Files: simple.fs(), Tenant: tenant}, store(t))
 		check(t, err)
 	}
 	defer b.Forget(func(tenant string) bool { return !strings.HasPrefix(tenant, "test-") })
-	owners := map[uint32]int{}
+	owners, user := map[uint32]int{}, uint32(0)
 	linked := 0
-	cache := filepath.Join(b.c.Cache, "sandboxed", "tenant-test-a", "build")
+	cache := filepath.Join(b.c.Cache, "boxed", "tenant-test-a", "build")
 	err := filepath.WalkDir(cache, func(path string, d os.DirEntry, err error) error {
 		check(t, err)
 		if d.IsDir() {
@@ -161,8 +159,12 @@ func TestTenantsDoNotShareWhatTheyWrite(t *testing.T) {
 		return nil
 	})
 	check(t, err)
-	if linked < 50 || owners[sandbox.UID] == 0 || owners[sandbox.UID] > 100 {
+	user, _ = owner(cache)
+	if linked < 50 || owners[user] == 0 || owners[user] > 100 || user < firstUser || len(owners) != 2 {
 		t.Errorf("%d files are shared, owners %v: want std shared and the rest own", linked, owners)
+	}
+	if other, _ := owner(filepath.Join(b.c.Cache, "boxed", "tenant-test-b", "build")); other == user || other < firstUser {
+		t.Errorf("the other tenant's builds run as %d, this one's as %d", other, user)
 	}
 	check(t, b.Shrink("test-a", 1<<40))
 	_, err = os.Stat(cache)
@@ -230,7 +232,7 @@ func TestWhatIsNotUsedGoes(t *testing.T) {
 	unused := filepath.Join(c.Cache, "std-unused")
 	check(t, os.Mkdir(unused, 0o700))
 	other := c
-	other.Std = []string{"errors"} // its compiled standard library is another one
+	other.Std = [][]string{{"errors"}} // its compiled standard library is another one
 	other.Common = c.Cache
 	other.Cache = t.TempDir()
 	_, err = New(t.Context(), other)

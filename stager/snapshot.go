@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // source is one file of a snapshot.
@@ -59,11 +60,23 @@ func (w *work) snapshot() error {
 		w.sources = append(w.sources, s)
 		return nil
 	})
+	if errors.Is(err, syscall.ENAMETOOLONG) {
+		err = because(ErrSource, "a path in it is too long: %.300s", strings.TrimPrefix(pathOf(err), w.src()))
+	}
 	if err != nil {
 		return fmt.Errorf("take the source: %w", err)
 	}
 	w.digest = dirHash(w.sources)
 	return nil
+}
+
+// pathOf is the path that an error is about.
+func pathOf(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Path
+	}
+	return err.Error()
 }
 
 func (w *work) take(name string, d fs.DirEntry, left int64) (source, error) {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/dewpaas/dew/droplet"
 	"github.com/dewpaas/dew/stager/goroot"
-	"github.com/dewpaas/dew/stager/sandbox"
 )
 
 // Config of a Builder.
@@ -34,8 +33,8 @@ type Config struct {
 	NoSumDB   string   // as GONOSUMDB: modules that no public database knows
 	Downloads []string // folders as GOMODCACHE/cache/download, only read
 	// Std are packages of the standard library that are compiled once, with what
-	// they import, for all tenants; none: what services mostly use.
-	Std []string
+	// they import, for all tenants, layer by layer; none: what services mostly use.
+	Std [][]string
 }
 
 // Builder builds droplets.
@@ -46,7 +45,8 @@ type Builder struct {
 	bare atomic.Bool
 	// used are the locks of the shadow and of the compiled standard library that it
 	// builds with, held until the process ends.
-	used []*os.File
+	used  []*os.File
+	crowd crowd
 }
 
 // New prepares a builder: it finds Go and makes its shadow where it is missing.
@@ -65,7 +65,7 @@ func New(ctx context.Context, c Config) (*Builder, error) {
 		c.Proxy = "https://proxy.golang.org"
 	}
 	if len(c.Std) == 0 {
-		c.Std = strings.Fields(stdRoots)
+		c.Std = [][]string{strings.Fields(stdFirst), strings.Fields(stdMore)}
 	}
 	if err := os.MkdirAll(filepath.Join(c.Cache, "work"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the stager's cache: %w", err)
@@ -108,6 +108,9 @@ func (b *Builder) use() error {
 	return nil
 }
 
+// unused is how long what was made for another Go or dew is kept.
+const unused = 30 * 24 * time.Hour
+
 // tidy removes the work of builds that were killed, and what was made for a Go or a
 // dew that was not used here for long and is not in use: a clock that was set makes
 // everything look old.
@@ -116,14 +119,16 @@ func (b *Builder) tidy() error {
 	if err := b.tidyWork(now); err != nil {
 		return err
 	}
-	for pattern, age := range map[string]time.Duration{"goroot/*": 30 * 24 * time.Hour, "std-*": 30 * 24 * time.Hour} {
-		dirs, err := filepath.Glob(filepath.Join(b.c.Common, pattern))
+	old := []string{filepath.Join(b.c.Common, "goroot", "*"), filepath.Join(b.c.Common, "std-*"),
+		filepath.Join(b.c.Cache, "sandboxed")} // where a dew of before kept what boxed holds
+	for _, pattern := range old {
+		dirs, err := filepath.Glob(pattern)
 		if err != nil {
 			return err
 		}
 		for _, dir := range dirs {
 			info, err := os.Stat(dir)
-			if err != nil || now.Sub(info.ModTime()) <= age {
+			if err != nil || now.Sub(info.ModTime()) <= unused {
 				continue
 			}
 			if lock, err := lockDir(dir); err == nil {
@@ -189,6 +194,7 @@ type Request struct {
 type Limits struct {
 	Memory   uint64 // bytes, of the go command and what it runs
 	CPUs     float64
+	Shares   int // of the CPUs when they are all wanted, beside guests and other builds; 0: 1024
 	PIDs     int
 	Time     time.Duration
 	Disk     int64 // bytes of source, and of what the build writes
@@ -235,9 +241,12 @@ type work struct {
 	log     *limitedLog
 	sources []source // files of the snapshot
 	digest  string   // of the snapshot
+	uid     uint32   // as which its sandbox runs, if we are root
 	shared  string   // the build cache to use in place of the tenant's
+	idly    bool     // it takes what CPU others leave, as long as nobody waits for it
 
 	build, modules string // caches, once they are known
+	allowed        int64  // bytes that all folders may have, once it is known
 }
 
 // The folders of a work.
@@ -258,11 +267,9 @@ func (b *Builder) work(ctx context.Context, r *Request) (*work, error) {
 		os.Remove(dir)
 		return nil, err
 	}
-	for _, d := range []string{w.dir, w.src(), w.out(), w.tmp()} {
-		if err := writable(d); err != nil {
-			w.remove()
-			return nil, err
-		}
+	if err := w.folders(); err != nil {
+		w.remove()
+		return nil, err
 	}
 	if err := os.Mkdir(w.sandbox(), 0o700); err != nil {
 		w.remove()
@@ -271,13 +278,31 @@ func (b *Builder) work(ctx context.Context, r *Request) (*work, error) {
 	return w, nil
 }
 
+func (w *work) folders() (err error) {
+	if w.uid, err = w.userOf(w.Tenant); err != nil {
+		return err
+	}
+	for _, d := range []string{w.src(), w.out(), w.tmp()} { // and not w.dir
+		if err := w.writable(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (w *work) remove() error {
 	defer w.lock.Close()
 	return os.RemoveAll(w.dir)
 }
 
-// writable makes a folder that a sandboxed build may write to.
-func writable(dir string) error {
+// writable makes a folder that the sandbox of this build may write to. One that
+// another user's sandbox wrote to is made anew.
+func (w *work) writable(dir string) error {
+	if user, is := owner(dir); is && isUser(user) && user != w.uid {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -287,7 +312,7 @@ func writable(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return os.Chown(dir, sandbox.UID, sandbox.UID)
+	return os.Lchown(dir, int(w.uid), int(w.uid))
 }
 
 func (w *work) step(name string) {

@@ -112,7 +112,7 @@ func (w *work) relay() (http.Handler, error) {
 
 // sandboxed runs the go command in a sandbox.
 func (w *work) sandboxed(out, errs io.Writer, env, args []string) (int, error) {
-	build, modules, err := w.caches("sandboxed")
+	build, modules, err := w.caches(boxed)
 	if err != nil {
 		return 0, err
 	}
@@ -120,12 +120,12 @@ func (w *work) sandboxed(out, errs io.Writer, env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	c := &sandbox.Config{Args: append([]string{w.root.Go()}, args...), Env: w.env(inside, env), Dir: inside.src, Root: w.sandbox(), Stdout: out, Stderr: errs, Handler: relay,
-		Mounts: []sandbox.Mount{{Host: w.root.Dir, Inside: w.root.Dir}, {Host: w.src(), Inside: inside.src},
+	c := &sandbox.Config{Args: append([]string{w.root.Go()}, args...), Env: w.env(inside, env), Dir: inside.src, Root: w.sandbox(), Stdout: out, Stderr: errs, Handler: relay, User: w.uid,
+		Mounts: []sandbox.Mount{{Host: w.root.Dir, Inside: w.root.Dir, Programs: true}, {Host: w.src(), Inside: inside.src},
 			{Host: w.out(), Inside: inside.out, Writable: true}, {Host: w.tmp(), Inside: inside.tmp, Writable: true},
 			{Host: build, Inside: inside.buildCache, Writable: true}, {Host: modules, Inside: inside.modules, Writable: true}}}
 	for _, dir := range w.root.Outside {
-		c.Mounts = append(c.Mounts, sandbox.Mount{Host: dir, Inside: dir})
+		c.Mounts = append(c.Mounts, sandbox.Mount{Host: dir, Inside: dir, Programs: true})
 	}
 	if w.Module != "" {
 		c.Dir = inside.tmp // no go.mod but that of the module
@@ -152,7 +152,7 @@ func (w *work) sandboxed(out, errs io.Writer, env, args []string) (int, error) {
 
 // plain runs the go command as an ordinary process: no limits but time.
 func (w *work) plain(out, errs io.Writer, env, args []string) (int, error) {
-	build, modules, err := w.caches("plain")
+	build, modules, err := w.caches(plain)
 	if err != nil {
 		return 0, err
 	}

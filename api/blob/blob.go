@@ -11,13 +11,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"time"
 )
 
-// Store is a folder of blobs. It is safe for concurrent use.
+// Store is a folder of blobs. It is safe for concurrent use; as many zips as there
+// are CPUs are inflated at once, others wait.
 type Store struct {
 	dir     string
 	indices indices
+	slots   chan struct{} // one for each zip that is being read
 }
 
 // Open opens or makes the folder. What a crash left half written is removed.
@@ -34,7 +37,7 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("open the blobs: %w", err)
 		}
 	}
-	return &Store{dir: dir}, nil
+	return &Store{dir: dir, slots: make(chan struct{}, runtime.NumCPU())}, nil
 }
 
 // Path is where the blob with this digest is, if it is there.
@@ -101,7 +104,9 @@ func (s *Store) PutZip(r io.Reader, limit int64, packages []string, wants []Want
 }
 
 func (s *Store) keepZip(f *os.File, size int64, l Limits) (string, error) {
+	s.slots <- struct{}{}
 	files, err := check(f, size, l)
+	<-s.slots
 	if err != nil {
 		return "", err
 	}

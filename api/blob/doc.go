@@ -8,9 +8,10 @@
 // indexes in memory; it starts no goroutine.
 //
 // Check refuses zips that would be dangerous to unpack: more bytes or files than
-// the limits (counted while inflating, not believed from headers), names that
-// leave the folder or appear twice, links that lead out or have something below
-// them, devices.
+// the limits (counted while inflating, not believed from headers), entries that
+// overlap, a directory that would fill memory before its entries are counted,
+// names that leave the folder or appear twice, links that lead out or have
+// something below them, devices.
 //
 // Spec: PKWARE APPNOTE 6.3.10.
 package blob

@@ -106,9 +106,9 @@ func (s *Store) Has(packages []string, f File) bool {
 func (s *Store) combine(w io.Writer, uploaded io.ReaderAt, size int64, packages []string, wants []Want, l Limits) error {
 	out := zip.NewWriter(w)
 	if size > 0 {
-		in, err := zip.NewReader(uploaded, size)
+		in, err := openZip(uploaded, size, l)
 		if err != nil {
-			return bad("not a zip: %v", err)
+			return err
 		}
 		for _, f := range in.File {
 			if err := out.Copy(f); err != nil {

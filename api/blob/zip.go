@@ -2,15 +2,19 @@ package blob
 
 import (
 	"archive/zip"
+	"cmp"
 	"crypto/sha1"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of what a zip may unpack to.
@@ -39,12 +43,9 @@ func Check(r io.ReaderAt, size int64, l Limits) error {
 
 // check also tells which entry has which bytes, for entries that are not empty.
 func check(r io.ReaderAt, size int64, l Limits) (map[int]File, error) {
-	z, err := zip.NewReader(r, size)
+	z, err := openZip(r, size, l)
 	if err != nil {
-		return nil, bad("not a zip: %v", err)
-	}
-	if len(z.File) > l.Files {
-		return nil, bad("%d files are more than %d", len(z.File), l.Files)
+		return nil, err
 	}
 	c := checker{kinds: map[string]fs.FileMode{}, folders: map[string]bool{".": true}, limits: l, left: l.Bytes, sum: sha1.New()}
 	files := map[int]File{}
@@ -58,6 +59,70 @@ func check(r io.ReaderAt, size int64, l Limits) (map[int]File, error) {
 		}
 	}
 	return files, c.parents()
+}
+
+// maxDirectory bounds what is read to know the names of all entries: package zip
+// holds an entry of some hundred bytes for each 46 of them. It is 240 bytes for
+// each of 100,000 files, which are as many as the CLI sends.
+const maxDirectory = 24 << 20
+
+var errDirectory = errors.New("its directory is too long")
+
+// openZip reads a directory that nobody has looked at: what it names is as many
+// entries as may be, of bytes of their own.
+func openZip(r io.ReaderAt, size int64, l Limits) (*zip.Reader, error) {
+	b := &bounded{r, maxDirectory}
+	z, err := zip.NewReader(b, size)
+	if err != nil {
+		return nil, bad("not a zip: %v", err)
+	}
+	b.left = math.MaxInt // z reads the files through it too
+	if len(z.File) > l.Files {
+		return nil, bad("%d files are more than %d", len(z.File), l.Files)
+	}
+	return z, apart(z.File)
+}
+
+// bounded reads so many bytes at most.
+type bounded struct {
+	io.ReaderAt
+	left int
+}
+
+func (b *bounded) ReadAt(p []byte, at int64) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, errDirectory
+	}
+	return b.ReaderAt.ReadAt(p, at)
+}
+
+// apart refuses entries that share bytes of the zip: so a few bytes could be
+// inflated a hundred thousand times (David Fifield, "A better zip bomb", WOOT 2019).
+func apart(files []*zip.File) error {
+	type span struct {
+		from, to int64
+		name     string
+	}
+	spans := make([]span, 0, len(files))
+	for _, f := range files {
+		from, err := f.DataOffset()
+		if err != nil {
+			return bad("%.100q: %v", f.Name, err)
+		}
+		to := from + int64(f.CompressedSize64)
+		if to < from {
+			return bad("%.100q is said to have %d bytes", f.Name, f.CompressedSize64)
+		}
+		spans = append(spans, span{from, to, f.Name})
+	}
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
+	const localHeader = 30 // at least, before the next one's bytes (APPNOTE 4.3.7)
+	for i := 1; i < len(spans); i++ {
+		if spans[i].from-localHeader < spans[i-1].to {
+			return bad("%.100q and %.100q overlap", spans[i-1].name, spans[i].name)
+		}
+	}
+	return nil
 }
 
 type checker struct {
@@ -90,7 +155,18 @@ func (c *checker) entry(f *zip.File) (File, error) {
 	return found, err
 }
 
+// maxPart bounds what is between two slashes of a name: Linux's NAME_MAX.
+const maxPart = 255
+
 func goodName(name string) error {
+	if !utf8.ValidString(name) {
+		return bad("the name %.100q is not UTF-8", name)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if len(part) > maxPart {
+			return bad("the name %.100q has more than %d bytes between two slashes", name, maxPart)
+		}
+	}
 	if name == "" || len(name) > maxTarget || !filepath.IsLocal(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\\x00") {
 		return bad("the name %.100q leaves the package or is not clean", name)
 	}

@@ -19,7 +19,6 @@ func Inside() bool { return os.Args[0] == program }
 
 // Serve sets the sandbox up, runs the command in it and returns the exit status.
 func Serve() int {
-	runtime.LockOSThread() // what is limited, dropped and joined is the thread's
 	unix.CloseOnExec(channelFD)
 	channel := os.NewFile(channelFD, "channel")
 	s, err := receive(channel)
@@ -28,21 +27,48 @@ func Serve() int {
 	}
 	l, err := s.prepare()
 	if err != nil {
-		denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
-		return tell(channel, report{Err: err.Error(), NoSandbox: denied}, nil)
+		return tell(channel, report{Err: err.Error(), NoSandbox: denied(err)}, nil)
 	}
-	cmd := &exec.Cmd{Path: s.Args[0], Args: s.Args, Env: s.Env, Dir: s.Dir, Stdout: os.Stdout, Stderr: os.Stderr, SysProcAttr: &syscall.SysProcAttr{}}
-	if s.UID >= 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.UID)}
-	}
-	if err := cmd.Start(); err != nil {
-		return tell(channel, report{Err: fmt.Sprintf("start %s: %v", s.Args[0], err)}, nil)
+	command, err := s.start()
+	if err != nil {
+		return tell(channel, report{Err: err.Error(), NoSandbox: denied(err)}, nil)
 	}
 	if code := tell(channel, report{}, l); code != 0 {
 		return code
 	}
 	channel.Close()
-	return reap(cmd.Process.Pid)
+	return reap(command)
+}
+
+// errHere wraps what this machine or this user cannot do.
+var errHere = errors.New("not possible here")
+
+func denied(err error) bool {
+	return errors.Is(err, errHere) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
+}
+
+// start starts the command from a thread of its own, which gives up all that the
+// command must not have. The other threads keep their rights, and run nothing.
+func (s *setup) start() (pid int, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if err = errors.Join(s.join(), s.restrict()); err != nil {
+			return
+		}
+		cmd := &exec.Cmd{Path: s.Args[0], Args: s.Args, Env: s.Env, Dir: s.Dir, Stdout: os.Stdout, Stderr: os.Stderr, SysProcAttr: &syscall.SysProcAttr{}}
+		if s.UID >= 0 {
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.UID)}
+		}
+		if failed := cmd.Start(); failed != nil {
+			err = fmt.Errorf("start %s: %v", s.Args[0], failed)
+			return
+		}
+		pid = cmd.Process.Pid
+	}()
+	<-done
+	return pid, err
 }
 
 // reap waits for the command as the first process of a pid namespace has to:
@@ -93,15 +119,12 @@ func tell(channel *os.File, r report, l *os.File) int {
 	return 0
 }
 
-// prepare makes the process what the command will inherit.
+// prepare makes what the whole process shares: network, mounts, name.
 func (s *setup) prepare() (l *os.File, err error) {
 	if s.Listen {
 		if l, err = listen(); err != nil {
 			return nil, err
 		}
-	}
-	if err := s.join(); err != nil {
-		return nil, err
 	}
 	if err := s.fileSystem(); err != nil {
 		return nil, err
@@ -109,7 +132,7 @@ func (s *setup) prepare() (l *os.File, err error) {
 	if err := unix.Sethostname([]byte("stager")); err != nil {
 		return nil, fmt.Errorf("set host name: %w", err)
 	}
-	return l, s.restrict()
+	return l, nil
 }
 
 func (s *setup) join() error {
@@ -124,14 +147,9 @@ func (s *setup) join() error {
 	return nil
 }
 
-// restrict takes away what the command must not have. The first process keeps
-// its own rights: it needs them to change to the other user, and runs nothing.
+// restrict takes away from the calling thread what the command must not have.
 func (s *setup) restrict() error {
-	limits := map[int]uint64{unix.RLIMIT_CORE: 0}
-	if s.FileSize > 0 {
-		limits[unix.RLIMIT_FSIZE] = s.FileSize
-	}
-	for resource, limit := range limits {
+	for resource, limit := range s.limits() {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return fmt.Errorf("set limit %d: %w", resource, err)
 		}
@@ -147,7 +165,29 @@ func (s *setup) restrict() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("give up new privileges: %w", err)
 	}
-	return nil
+	if s.Without&callFilter != 0 {
+		return nil
+	}
+	return s.filter()
+}
+
+// maxOpen is how many files a process of a build may have open: the compiler has
+// one per imported package.
+const maxOpen = 8192
+
+// limits are per process, or per user; a control group bounds the whole.
+func (s *setup) limits() map[int]uint64 {
+	all := map[int]uint64{unix.RLIMIT_CORE: 0}
+	if s.Without&rlimits == 0 {
+		all[unix.RLIMIT_NOFILE] = maxOpen
+		all[unix.RLIMIT_MEMLOCK] = 0  // pages that cannot be reclaimed
+		all[unix.RLIMIT_MSGQUEUE] = 0 // POSIX queues are kernel memory
+		all[unix.RLIMIT_RTPRIO] = 0
+	}
+	if s.FileSize > 0 {
+		all[unix.RLIMIT_FSIZE] = s.FileSize
+	}
+	return all
 }
 
 // listen makes the socket that the caller serves, in the sandbox's network,

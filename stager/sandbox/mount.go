@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,7 +19,7 @@ func (s *setup) fileSystem() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := unix.Mount("tmpfs", s.Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m,mode=755"); err != nil {
+	if err := unix.Mount("tmpfs", s.Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=1m,mode=755"); err != nil {
 		return fmt.Errorf("mount the sandbox's root: %w", err)
 	}
 	for _, m := range s.Mounts {
@@ -49,6 +50,9 @@ func (s *setup) mount(m Mount) error {
 	if !m.Writable {
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
 	}
+	if !m.Programs && s.Without&noExec == 0 {
+		attr.Attr_set |= unix.MOUNT_ATTR_NOEXEC
+	}
 	return unix.MountSetattr(unix.AT_FDCWD, place, unix.AT_RECURSIVE, &attr)
 }
 
@@ -62,18 +66,30 @@ func (s *setup) device(name string) error {
 		return err
 	}
 	f.Close()
-	return unix.Mount(filepath.Join("/dev", name), place, "", unix.MS_BIND, "")
+	if err := unix.Mount(filepath.Join("/dev", name), place, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	return unix.MountSetattr(unix.AT_FDCWD, place, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC})
 }
 
-// proc shows the sandbox's own processes. It cannot be written to: what is in
-// /proc/sys belongs to root, whatever capabilities root has.
+// proc shows the processes of the command's user, and nothing of the kernel: no
+// settings, no memory map, no counters of the host. Kernels before 5.8 do not
+// know how; they show all, of the sandbox, and let nobody write.
 func (s *setup) proc() error {
 	place := filepath.Join(s.Root, "proc")
 	if err := os.Mkdir(place, 0o755); err != nil {
 		return err
 	}
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Mount("proc", place, "proc", flags, ""); err != nil {
+	hidden := "subset=pid,hidepid=invisible"
+	if s.Without&hiddenProc != 0 {
+		hidden = ""
+	}
+	err := unix.Mount("proc", place, "proc", flags, hidden)
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Mount("proc", place, "proc", flags, "")
+	}
+	if err != nil {
 		return fmt.Errorf("mount proc: %w", err)
 	}
 	return unix.MountSetattr(unix.AT_FDCWD, place, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,13 +16,18 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 )
 
-// UID is the user as which sandboxed commands run when the caller is root. It
-// lies outside of the ranges that distributions and systemd hand out
-// (systemd.io/UIDS-GIDS). What a command may write must belong to it.
-const UID = 2_000_000_019
+// UID is the first of the users as which sandboxed commands run when the caller
+// is root; there are UIDs of them. They lie outside of the ranges that
+// distributions and systemd hand out (systemd.io/UIDS-GIDS), and outside of that
+// of guests (tender/process). What a command may write must belong to its user.
+const (
+	UID  = 0x7800_0000
+	UIDs = 1 << 20
+)
 
 // Addr is where the handler of a Config is reached in the sandbox.
 const Addr = "127.0.0.1:8080"
@@ -35,6 +41,7 @@ type Mount struct {
 	Host     string
 	Inside   string // absolute
 	Writable bool
+	Programs bool // files in it may be executed
 }
 
 // Config is one command.
@@ -53,7 +60,20 @@ type Config struct {
 	// Join are files of control groups to which "0" is written to join them.
 	Join     []*os.File
 	FileSize uint64 // limit of each file that is written, in bytes; 0: none
+	User     uint32 // as which it runs if the caller is root; 0: UID
+
+	without guard // for tests, which prove what guards are good for
 }
+
+// guard is a set of things that stop what has taken a command over.
+type guard int
+
+const (
+	callFilter guard = 1 << iota
+	noExec
+	hiddenProc
+	rlimits
+)
 
 // program is what the re-executed caller is called, so that Inside knows.
 const program = "dew-sandbox"
@@ -68,6 +88,7 @@ type setup struct {
 	Joins     int // descriptors from firstJoin on
 	FileSize  uint64
 	UID       int // -1: as it is
+	Without   guard
 }
 
 // report is what it tells. A listener comes along as a descriptor.
@@ -211,13 +232,17 @@ func (o *outputs) started() {
 
 func (o *outputs) wait() { o.copies.Wait() }
 
+// maxConnections to the handler are open at once: the go command has as many as
+// it downloads modules at a time, ten.
+const maxConnections = 64
+
 // attend tells the first process what to do, hears how that went, and serves
 // the handler until the returned function is called.
 func (c *Config) attend(channel *os.File) (served func(), err error) {
 	served = func() {}
-	s := setup{Args: c.Args, Env: c.Env, Dir: c.Dir, Root: c.Root, Mounts: c.Mounts, Listen: c.Handler != nil, Joins: len(c.Join), FileSize: c.FileSize, UID: -1}
+	s := setup{Args: c.Args, Env: c.Env, Dir: c.Dir, Root: c.Root, Mounts: c.Mounts, Listen: c.Handler != nil, Joins: len(c.Join), FileSize: c.FileSize, UID: -1, Without: c.without}
 	if os.Geteuid() == 0 {
-		s.UID = UID
+		s.UID = int(cmp.Or(c.User, UID))
 	}
 	message, err := json.Marshal(s)
 	if err != nil {
@@ -242,9 +267,9 @@ func (c *Config) attend(channel *os.File) (served func(), err error) {
 	if l == nil {
 		return served, nil
 	}
-	server := &http.Server{Handler: c.Handler, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: c.Handler, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
 	done := make(chan struct{})
-	go func() { defer close(done); server.Serve(l) }()
+	go func() { defer close(done); server.Serve(netutil.LimitListener(l, maxConnections)) }()
 	return func() { server.Close(); <-done }, nil
 }
 

@@ -31,6 +31,9 @@ var probes = map[string]func() error{
 	"write":   writeFiles,
 	"fetch":   fetch,
 	"flood":   flood,
+	"attack":  attack,
+	"others":  otherCalls,
+	"limits":  showLimits,
 }
 
 func TestMain(m *testing.M) {
@@ -57,7 +60,7 @@ func probe(t *testing.T, name string) *Config {
 		t.Skip("needs a static test program: CGO_ENABLED=0")
 	}
 	return &Config{Args: []string{"/self/" + filepath.Base(self)}, Env: []string{"PROBE=" + name}, Dir: "/", Root: t.TempDir(),
-		Mounts: []Mount{{Host: filepath.Dir(self), Inside: "/self"}}}
+		Mounts: []Mount{{Host: filepath.Dir(self), Inside: "/self", Programs: true}}}
 }
 
 func run(t *testing.T, c *Config) (status int, stdout, stderr string) {
@@ -103,7 +106,7 @@ func inspect() error {
 		return err
 	}
 	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); slices.Contains([]string{"Uid:", "Groups:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:"}, f[0]) {
+		if f := strings.Fields(line); slices.Contains([]string{"Uid:", "Groups:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:"}, f[0]) {
 			fmt.Println(strings.Join(f, " "))
 		}
 	}
@@ -112,9 +115,10 @@ func inspect() error {
 		fmt.Println("/" + e.Name())
 	}
 	processes, _ := filepath.Glob("/proc/[0-9]*")
-	interfaces, _ := net.Interfaces()
-	host, _ := os.Hostname()
-	fmt.Println(len(processes), "processes", len(interfaces), "interfaces", host, len(os.Environ()), "variables")
+	rest, _ := filepath.Glob("/proc/[^0-9]*")
+	var name unix.Utsname // os.Hostname wants /proc/sys
+	unix.Uname(&name)
+	fmt.Println(len(processes), "processes", len(rest), "others", unix.ByteSliceToString(name.Nodename[:]), len(os.Environ()), "variables")
 	for fd := range 100 { // what the runtime opened for itself is of no interest
 		if to, err := os.Readlink(fmt.Sprint("/proc/self/fd/", fd)); err == nil && !strings.HasPrefix(to, "anon_inode:") {
 			fmt.Println(fd, strings.TrimRight(to, "[]0123456789"))
@@ -125,12 +129,12 @@ func inspect() error {
 
 func TestWhatACommandIsAndSees(t *testing.T) {
 	_, out, errs := run(t, probe(t, "inspect"))
-	uid := fmt.Sprint("Uid: ", UID, " ", UID, " ", UID, " ", UID)
+	uid, processes := fmt.Sprint("Uid: ", UID, " ", UID, " ", UID, " ", UID), 1
 	if os.Geteuid() != 0 {
-		uid = "Uid: 0 0 0 0" // of a user namespace
+		uid, processes = "Uid: 0 0 0 0", 2 // of a user namespace, as the first process
 	}
-	for _, want := range []string{uid, "CapPrm: 0000000000000000", "CapEff: 0000000000000000", "CapBnd: 0000000000000000", "CapAmb: 0000000000000000", "NoNewPrivs: 1",
-		"/dev\n/proc\n/self\n2 processes 1 interfaces stager 1 variables\n0 /dev/null\n1 pipe:\n2 pipe:\n"} {
+	for _, want := range []string{uid, "CapPrm: 0000000000000000", "CapEff: 0000000000000000", "CapBnd: 0000000000000000", "CapAmb: 0000000000000000", "NoNewPrivs: 1", "Seccomp: 2",
+		fmt.Sprint("/dev\n/proc\n/self\n", processes, " processes 2 others stager 1 variables\n0 /dev/null\n1 pipe:\n2 pipe:\n")} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s%s", want, out, errs)
 		}

@@ -45,6 +45,6 @@ func (s *Stager) build(ctx context.Context, b *cf.Build, token int64, log *lines
 		log.say(fmt.Sprintf("GOVERSION %s is not installed here; building with %s", v, s.c.Builder.Go()))
 	}
 	return s.c.Builder.Build(ctx, &stager.Request{Files: archive{files}, Env: m.Env, Tenant: b.SpaceGUID, Log: log, Step: log.step,
-		Limits: stager.Limits{Memory: uint64(b.MemoryMB) << 20, Disk: int64(b.DiskMB) << 20, PIDs: maxPIDs, Files: maxFiles, Log: maxLog, Download: maxDownload},
+		Limits: stager.Limits{Memory: uint64(b.MemoryMB) << 20, Disk: int64(b.DiskMB) << 20, Shares: shares, PIDs: maxPIDs, Files: maxFiles, Log: maxLog, Download: maxDownload},
 	}, s.c.Droplets)
 }

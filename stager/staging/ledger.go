@@ -43,6 +43,7 @@ type Outcome struct {
 	Error string `json:"error,omitempty"`
 	// Digest of the droplet, which others find by it.
 	Digest    string            `json:"digest,omitempty"`
+	Bytes     int64             `json:"bytes,omitempty"`
 	Processes map[string]string `json:"processes,omitempty"` // command by type
 	Toolchain string            `json:"toolchain,omitempty"`
 	// Bare writes nothing but the build's end: the rest was tried.
@@ -184,7 +185,7 @@ func (o *Outcome) write(tx cf.Tx, b *cf.Build) error {
 		return err
 	}
 	r := &cf.Droplet{AppGUID: b.AppGUID, SpaceGUID: b.SpaceGUID, PackageGUID: b.PackageGUID, State: "STAGED", Stack: a.Stack,
-		Checksum: o.Digest, ProcessTypes: o.Processes, Builder: o.Toolchain}
+		Checksum: o.Digest, Bytes: o.Bytes, ProcessTypes: o.Processes, Builder: o.Toolchain}
 	if err := tx.Insert(r); err != nil {
 		return err
 	}

@@ -40,8 +40,8 @@ type Config struct {
 	// others keep them, here they are for a while only.
 	Named func(context.Context) (map[string]bool, error)
 
-	// Warm compiles the standard library as soon as Run begins, so that the first
-	// push need not wait for it.
+	// Warm compiles the standard library as soon as Run begins, in the background,
+	// so that the first push need wait for little of it or nothing.
 	Warm bool
 
 	AtOnce     int           // builds at the same time; 0: half the CPUs, at least 2
@@ -56,6 +56,7 @@ const (
 	maxLog      = 4 << 20
 	maxDownload = 4 << 30
 	maxPIDs     = 1024
+	shares      = 256 // builds yield to what runs: a guest of 256 MB has as many
 )
 
 // Stager builds what the ledger says. It is safe for concurrent use.
@@ -129,8 +130,17 @@ func (s *Stager) Run(ctx context.Context) error {
 }
 
 func (s *Stager) warm(ctx context.Context) {
-	if err := s.c.Builder.Warm(ctx); err != nil && ctx.Err() == nil {
+	begun, cold := time.Now(), false
+	err := s.c.Builder.Warm(ctx, func(step string) {
+		cold = true
+		s.c.Log.Info(step)
+	})
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
 		s.c.Log.Error("compile the standard library", "err", err)
+	case cold:
+		s.c.Log.Info("the standard library is compiled", "after", time.Since(begun).Round(time.Second).String())
 	}
 }
 
@@ -210,7 +220,7 @@ func (s *Stager) stage(ctx context.Context, b *cf.Build, token int64) {
 	}
 	log.say(fmt.Sprintf("Staged droplet sha256:%s, %.1f MB", d.Digest(), float64(d.Size())/1e6))
 	m := d.Manifest()
-	s.end(ctx, b, token, Outcome{Digest: d.Digest(), Processes: m.Processes, Toolchain: m.Toolchain})
+	s.end(ctx, b, token, Outcome{Digest: d.Digest(), Bytes: d.Size(), Processes: m.Processes, Toolchain: m.Toolchain})
 }
 
 // end writes a build's end, unless it has one or is gone. What cannot be written

@@ -93,7 +93,7 @@ func found(t *testing.T) *foundation {
 	cache, err := os.UserCacheDir()
 	check(t, err)
 	builder, err := stager.New(t.Context(), stager.Config{Cache: filepath.Join(cache, "dew", "staging-test"), Common: filepath.Join(cache, "dew"), SandboxOptional: true, NoSandbox: os.Geteuid() != 0,
-		Std: []string{"os"}})
+		Std: [][]string{{"os"}}})
 	check(t, err)
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "ledger.db"))
 	check(t, err)

@@ -174,7 +174,7 @@ func (g *Group) limit(l Limits) error {
 		}
 	}
 	if l.Shares > 0 {
-		if err := g.share(l.Shares); err != nil {
+		if err := g.Share(l.Shares); err != nil {
 			return err
 		}
 	}
@@ -203,9 +203,10 @@ func (g *Group) limitCPU(quota string) error {
 	return g.write("cpu", "cpu.cfs_quota_us", quota)
 }
 
-// share sets a weight among the groups beside this one: 2 to 262144 in version 1,
-// 1 to 10000 in version 2 (cgroup-v1/cpu shares; cgroup-v2.rst, cpu.weight).
-func (g *Group) share(n int) error {
+// Share sets what Limits calls Shares, at any time: a weight among the groups beside
+// this one, 2 to 262144 in version 1, 1 to 10000 in version 2 (cgroup-v1/cpu
+// shares; cgroup-v2.rst, cpu.weight).
+func (g *Group) Share(n int) error {
 	if g.v2["cpu"] {
 		return g.write("cpu", "cpu.weight", strconv.Itoa(min(max(n/8, 1), 10_000)))
 	}

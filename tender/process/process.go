@@ -47,7 +47,7 @@ func New() (*Tender, error) {
 		return nil, err
 	}
 	groups.Sweep(leftBehind)
-	wall, err := seccomp.Compile(seccomp.Wall())
+	wall, err := seccomp.Compile(seccomp.Wall(), seccomp.Kill)
 	if err != nil {
 		return nil, err
 	}
@@ -201,12 +201,13 @@ func descriptor(name string) func(fd int, err error) (*os.File, error) {
 }
 
 // firstID starts a range of user numbers that no distribution hands out
-// (systemd.io/UIDS-GIDS: 0x7000_0000 and up is free of conventions).
+// (systemd.io/UIDS-GIDS: 0x7000_0000 and up is free of conventions). It ends at
+// 0x7800_0000, where that of builds begins (stager/sandbox).
 const firstID = 0x7000_0000
 
 // nextID is a user of its own for each of a caller's instances.
 func (t *Tender) nextID() uint32 {
-	return firstID + uint32(os.Getpid())&0x3fff<<14 + t.started.Add(1)&0x3fff
+	return firstID + uint32(os.Getpid())&0x1fff<<14 + t.started.Add(1)&0x3fff
 }
 
 // bootRecord writes the boot record into a sealed memfd.

@@ -45,6 +45,7 @@ type program struct {
 	code   []unix.SockFilter
 	jumps  []jump
 	places []int
+	others uint32 // the answer to what no rule allows
 }
 
 func (p *program) label() label {
@@ -62,12 +63,15 @@ func (p *program) emit(op uint16, k uint32, yes, no label) {
 func (p *program) load(offset uint32) { p.emit(opLoad, offset, next, next) }
 func (p *program) ret(verdict uint32) { p.emit(opReturn, verdict, next, next) }
 
-// Compile returns the program of the rules: each call at most once.
-func Compile(rules []Rule) ([]unix.SockFilter, error) {
-	p := new(program)
-	kill := p.label()
+// Compile returns the program of the rules: each call at most once. What they do
+// not allow gets the verdict of others; calls of another architecture are death.
+func Compile(rules []Rule, others Verdict) ([]unix.SockFilter, error) {
+	p := &program{others: verdicts[others]}
+	ours := p.label()
 	p.load(offArch)
-	p.emit(opEqual, unix.AUDIT_ARCH_X86_64, next, kill)
+	p.emit(opEqual, unix.AUDIT_ARCH_X86_64, ours, next)
+	p.ret(retKill)
+	p.here(ours)
 	p.load(offCall)
 	cold, err := sorted(rules)
 	if err != nil {
@@ -82,8 +86,6 @@ func Compile(rules []Rule) ([]unix.SockFilter, error) {
 		}
 	}
 	p.search(cold)
-	p.here(kill)
-	p.ret(retKill)
 	return p.link()
 }
 
@@ -107,7 +109,7 @@ func sorted(rules []Rule) ([]Rule, error) {
 // search finds the call among sorted rules. It does not fall through.
 func (p *program) search(rules []Rule) {
 	if len(rules) == 0 {
-		p.ret(retKill)
+		p.ret(p.others)
 		return
 	}
 	if len(rules) == 1 {
@@ -115,7 +117,7 @@ func (p *program) search(rules []Rule) {
 		p.emit(opEqual, rules[0].Call, next, other)
 		p.rule(rules[0])
 		p.here(other)
-		p.ret(retKill)
+		p.ret(p.others)
 		return
 	}
 	half := len(rules) / 2
@@ -137,13 +139,13 @@ func (p *program) rule(r Rule) {
 		p.here(otherwise)
 	}
 	if r.Alternatives != nil {
-		p.ret(retKill)
+		p.ret(p.others)
 		return
 	}
 	p.ret(verdicts[r.Verdict])
 }
 
-var verdicts = [...]uint32{Allow: retAllow, Absent: retAbsent, Pretend: retPretend}
+var verdicts = [...]uint32{Allow: retAllow, Absent: retAbsent, Pretend: retPretend, Kill: retKill}
 
 // condition falls through where it holds.
 func (p *program) condition(c Condition, otherwise label) {

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden program")
 
 func compiled(t testing.TB) []unix.SockFilter {
 	t.Helper()
-	code, err := Compile(Wall())
+	code, err := Compile(Wall(), Kill)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,23 +183,26 @@ func TestEverythingElseIsDeath(t *testing.T) {
 }
 
 func TestTwoRulesForOneCallAreRefused(t *testing.T) {
-	if _, err := Compile(append(Wall(), Rule{Call: unix.SYS_READ})); err == nil {
+	if _, err := Compile(append(Wall(), Rule{Call: unix.SYS_READ}), Kill); err == nil {
 		t.Error("compiled")
 	}
 }
 
 // FuzzCompile: the program of any table decides as the table itself does.
 func FuzzCompile(f *testing.F) {
-	f.Add([]byte{0, 1, 0, 3, 5, 1, 2, 9}, uint8(5), uint8(9))
-	f.Add([]byte{202, 0, 1, 128, 39, 1, 0, 0, 72, 2, 1, 1}, uint8(202), uint8(128))
-	f.Fuzz(func(t *testing.T, table []byte, call, arg uint8) {
-		rules := tableOf(table)
-		code, err := Compile(rules)
+	f.Add([]byte{0, 1, 0, 3, 5, 1, 2, 9}, uint8(5), uint8(9), false)
+	f.Add([]byte{202, 0, 1, 128, 39, 1, 0, 0, 72, 2, 1, 1}, uint8(202), uint8(128), true)
+	f.Fuzz(func(t *testing.T, table []byte, call, arg uint8, mild bool) {
+		rules, others := tableOf(table), Kill
+		if mild {
+			others = Absent
+		}
+		code, err := Compile(rules, others)
 		if err != nil {
 			t.Skip()
 		}
 		got := machine(t, code)(unix.AUDIT_ARCH_X86_64, uint32(call), uint64(arg))
-		if want := decide(rules, uint32(call), uint32(arg)); got != want {
+		if want := decide(rules, others, uint32(call), uint32(arg)); got != want {
 			t.Fatalf("%+v: call %d(%d): %#x, want %#x", rules, call, arg, got, want)
 		}
 	})
@@ -227,7 +230,7 @@ func tableOf(b []byte) []Rule {
 }
 
 // decide is the meaning of a table, said without jumps.
-func decide(rules []Rule, call, arg uint32) uint32 {
+func decide(rules []Rule, others Verdict, call, arg uint32) uint32 {
 	for _, r := range rules {
 		if r.Call != call {
 			continue
@@ -243,5 +246,5 @@ func decide(rules []Rule, call, arg uint32) uint32 {
 			return verdicts[r.Verdict]
 		}
 	}
-	return retKill
+	return verdicts[others]
 }

@@ -17,10 +17,11 @@ const (
 	Allow   Verdict = iota // do it, if the arguments are as the rule says
 	Absent                 // answer ENOSYS
 	Pretend                // answer 0 and do nothing
+	Kill                   // end the process
 )
 
 // Rule is the verdict on one call. With alternatives, one of them must hold;
-// otherwise the guest is killed.
+// otherwise the call is treated like one without a rule.
 type Rule struct {
 	Call         uint32
 	Verdict      Verdict

@@ -20,8 +20,8 @@ var mayImport = map[string][]string{
 	"examples":  {},
 	"cell":      {"tender", "vnet", "firewall", "droplet", "abi", "cf"},
 	"tender":    {"droplet", "abi"},
-	"stager":    {"droplet", "abi", "cf", "guest/shadow", "tender/cgroup", ""}, // tender/cgroup: limits of a build
-	"breach":    {"tender", "stager", "vnet", "firewall", "abi", "cf"},         // it starts real guests behind real walls
+	"stager":    {"droplet", "abi", "cf", "guest/shadow", "tender/cgroup", "tender/seccomp", ""}, // of tender: limits and filter of a build
+	"breach":    {"tender", "stager", "vnet", "firewall", "abi", "cf"},                           // it starts real guests behind real walls
 	"droplet":   {"abi"},
 	"guest":     {"abi"},
 	"api":       {"cf"},
