@@ -44,6 +44,12 @@ type Used struct {
 	Limited   uint64              `json:"limited"` // log lines over a limit, since the cell began
 }
 
+// Said is log lines, and the name of the API that took them in and has them already.
+type Said struct {
+	From  string       `json:"from,omitempty"`
+	Lines []cf.LogLine `json:"lines"`
+}
+
 // Ask is a question whether what is in the ledger was seen; its answer is the same.
 type Ask struct {
 	ID string `json:"id"`
@@ -62,5 +68,5 @@ func Changes() Topic[Change] { return "dew.ledger.changes" }
 // Usage is where cells tell what their instances use.
 func Usage() Topic[Used] { return "dew.cell.usage" }
 
-// Lines is where lines of apps' logs go to whoever keeps them.
-func Lines() Topic[cf.LogLine] { return "dew.log.lines" }
+// Lines is where lines of apps' logs go to all who keep them.
+func Lines() Topic[Said] { return "dew.log.lines" }

@@ -361,6 +361,9 @@ func (c *Cell) Shut(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			if !slices.ContainsFunc(c.list(), (*instance).runs) {
+				return errors.New("the guests have ended, but the ledger cannot be told: their keeper tells the next cell")
+			}
 			return fmt.Errorf("guests still run: %w", ctx.Err())
 		case <-tick.C:
 		}

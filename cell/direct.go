@@ -3,6 +3,7 @@ package cell
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/dewpaas/dew/cf"
@@ -102,6 +103,9 @@ func (a *around) others(e cf.Extract, tx cf.Tx, cell string) error {
 
 // Tell implements Ledger.
 func (d *Direct) Tell(ctx context.Context, n News) error {
+	if slices.Contains(n.Reports, nil) || slices.Contains(n.Crashes, nil) {
+		return cf.Errorf("take news", cf.Invalid, "there is nothing in the place of a report or a crash")
+	}
 	return d.Store.Update(ctx, func(tx cf.Tx) error {
 		if n.Cell != nil {
 			if err := d.register(tx, n.Cell); err != nil {

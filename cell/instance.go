@@ -83,6 +83,13 @@ func source(p *cf.Placement) string {
 
 func (i *instance) requestStop() { i.stopOnce.Do(func() { close(i.stop) }) }
 
+// runs tells whether it has a guest.
+func (i *instance) runs() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.pid != 0
+}
+
 func (i *instance) over() bool {
 	select {
 	case <-i.ended:

@@ -11,13 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/dewpaas/dew/cmd/dew/depot"
+	"github.com/dewpaas/dew/cmd/dew/desk"
 	"github.com/dewpaas/dew/cmd/dew/identity"
+	"github.com/dewpaas/dew/cmd/dew/roster"
 	"github.com/dewpaas/dew/router/passage"
 )
 
@@ -32,18 +33,19 @@ type doors struct {
 }
 
 // api serves an API: at the plain door to clients, at the private one to peers.
-func (d *doors) api(house http.Handler, keeper *depot.Depot, id *identity.Identity) {
+func (d *doors) api(house http.Handler, keeper *depot.Depot, clerk *desk.Desk, id *identity.Identity) {
 	if d.plain != nil {
 		d.http(d.plain, house)
 	}
 	if d.private == nil {
 		return
 	}
-	peer := func(r *http.Request) string { return tlsPeer(id, r.TLS).Role }
+	peer := func(r *http.Request) identity.Peer { return tlsPeer(id, r.TLS) }
 	mux := http.NewServeMux()
 	mux.Handle(depot.Path, keeper.Handler(peer))
+	mux.Handle(desk.Path, clerk.Handler(peer))
 	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if peer(r) != identity.Router {
+		if peer(r).Role != identity.Router {
 			http.Error(w, "only routers bring clients", http.StatusForbidden)
 			return
 		}
@@ -120,34 +122,20 @@ func (d *doors) close() error {
 // house brings clients of the API to APIs elsewhere: to the first that answers,
 // so that what one has just taken is asked of it again.
 type house struct {
-	urls  []*url.URL
-	proxy *httputil.ReverseProxy
-	log   *slog.Logger
-
+	roster    *roster.Roster
+	proxy     *httputil.ReverseProxy
+	log       *slog.Logger
 	transport http.RoundTripper
-
-	mu   sync.Mutex // guards down
-	down map[string]time.Time
 }
 
-// avoid is how long an API that did not answer is asked last.
-const avoid = 5 * time.Second
-
-func newHouse(urls []string, config *tls.Config, log *slog.Logger) *house {
-	h := &house{log: log, down: map[string]time.Time{}}
-	for _, text := range urls {
-		if u, err := url.Parse(text); err == nil {
-			h.urls = append(h.urls, u)
-		}
-	}
-	h.transport = &http.Transport{TLSClientConfig: config, DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
-		MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, DisableCompression: true}
+func newHouse(r *roster.Roster, t http.RoundTripper, log *slog.Logger) *house {
+	h := &house{roster: r, transport: t, log: log}
 	h.proxy = &httputil.ReverseProxy{Transport: h, FlushInterval: -1, ErrorLog: silent(),
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 			p.SetXForwarded()
 			p.Out.Host = p.In.Host
-			p.Out.URL.Scheme, p.Out.URL.Host = "https", h.urls[0].Host
+			p.Out.URL.Scheme = "https"
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			h.log.Warn("router: no API answers", "err", err)
@@ -167,18 +155,18 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.proxy.Serv
 // long as nothing was sent or asking again changes nothing.
 func (h *house) RoundTrip(r *http.Request) (*http.Response, error) {
 	var last error
-	for _, u := range h.order() {
+	for _, host := range h.roster.Order() {
 		q := r.Clone(r.Context())
 		if r.Body != nil && r.Body != http.NoBody {
 			q.Body = io.NopCloser(r.Body) // a try that sends nothing leaves it to the next; the server closes it
 		}
-		q.URL.Host = u.Host
+		q.URL.Host = host
 		a, err := h.transport.RoundTrip(q)
 		if err == nil {
 			return a, nil
 		}
 		last = err
-		h.mark(u.Host)
+		h.roster.Down(host)
 		var dial *net.OpError
 		unsent := errors.As(err, &dial) && dial.Op == "dial"
 		harmless := (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.Body == nil || r.Body == http.NoBody)
@@ -187,25 +175,4 @@ func (h *house) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return nil, last
-}
-
-// order has those first that were not found down of late.
-func (h *house) order() (list []*url.URL) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var bad []*url.URL
-	for _, u := range h.urls {
-		if at, ok := h.down[u.Host]; ok && time.Since(at) < avoid {
-			bad = append(bad, u)
-		} else {
-			list = append(list, u)
-		}
-	}
-	return append(list, bad...)
-}
-
-func (h *house) mark(host string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.down[host] = time.Now()
 }

@@ -18,20 +18,25 @@ import (
 	"github.com/dewpaas/dew/bus"
 	"github.com/dewpaas/dew/bus/nats"
 	"github.com/dewpaas/dew/cf"
-	"github.com/dewpaas/dew/cmd/dew/depot"
 	"github.com/dewpaas/dew/cmd/dew/identity"
 	"github.com/dewpaas/dew/store"
 	"github.com/dewpaas/dew/store/postgres"
 	"github.com/dewpaas/dew/store/sqlite"
 )
 
-// fleetFlags say where the rest of a foundation is that has several machines.
+// memberFlags say who a process is among others, and where the APIs are.
+type memberFlags struct {
+	Identity string   `env:"DEW_IDENTITY" type:"path" placeholder:"FILE" help:"Who this process is among the others: a file of dew identity."`
+	APIs     []string `name:"apis" env:"DEW_APIS" placeholder:"URL" help:"The private addresses of the APIs, https://HOST:PORT, the preferred one first."`
+}
+
+// fleetFlags say where the rest of a foundation is that has several machines, to the
+// roles that have the ledger.
 type fleetFlags struct {
-	Store       string   `env:"DEW_STORE" placeholder:"URL" help:"The ledger that all share: postgres://USER:PASSWORD@HOST/DATABASE. SQLite in the data folder unless given."`
-	Bus         string   `env:"DEW_BUS" placeholder:"URL" help:"NATS that all share: tls://HOST:4222, whose server has an identity of role bus, or nats://USER:PASSWORD@HOST:4222; several with commas."`
-	Credentials string   `name:"bus-credentials" env:"DEW_BUS_CREDENTIALS" type:"path" placeholder:"FILE" help:"A NATS user's token and key."`
-	Identity    string   `env:"DEW_IDENTITY" type:"path" placeholder:"FILE" help:"Who this process is among the others: a file of dew identity."`
-	APIs        []string `name:"apis" env:"DEW_APIS" placeholder:"URL" help:"The private addresses of the APIs, https://HOST:PORT, the preferred one first."`
+	memberFlags
+	Store       string `env:"DEW_STORE" placeholder:"URL" help:"The ledger that all share: postgres://USER:PASSWORD@HOST/DATABASE. SQLite in the data folder unless given."`
+	Bus         string `env:"DEW_BUS" placeholder:"URL" help:"NATS that all share: tls://HOST:4222, whose server has an identity of role bus, or nats://USER:PASSWORD@HOST:4222; several with commas."`
+	Credentials string `name:"bus-credentials" env:"DEW_BUS_CREDENTIALS" type:"path" placeholder:"FILE" help:"A NATS user's token and key."`
 }
 
 // alone tells whether there is no other machine.
@@ -44,12 +49,14 @@ func (f *fleetFlags) check(s *setup) error {
 		return nil
 	case f.Identity == "":
 		return withHint(errors.New("a process of a foundation on several machines needs an identity"), "dew identity "+s.roles.first()+" NAME --out FILE makes one; give it with --identity FILE")
+	case s.asks() && len(f.APIs) == 0:
+		return withHint(errors.New("nothing says where the APIs are"), "--apis https://HOST:PORT, the --private address of dew api")
+	case s.asks():
+		return nil
 	case f.Store == "":
 		return withHint(errors.New("nothing says where the ledger is"), "--store postgres://USER:PASSWORD@HOST/DATABASE, or DEW_STORE")
 	case f.Bus == "":
 		return withHint(errors.New("nothing says where the bus is, over which logs and hints go"), "--bus tls://HOST:4222, or DEW_BUS")
-	case len(f.APIs) == 0 && !s.roles.api && (s.roles.stager || s.roles.cell || s.roles.router):
-		return withHint(errors.New("nothing says where the APIs are"), "--apis https://HOST:PORT, the --private address of dew api")
 	}
 	return f.checkBus()
 }
@@ -159,9 +166,9 @@ type facts struct {
 	TokenKey    string   // fingerprint of the public one
 }
 
-// publish writes the facts. An API whose tokens others would refuse may not serve,
-// unless it is alone.
-func (f *facts) publish(ctx context.Context, ledger cf.Store, alone bool) error {
+// publish writes the facts, and which machines guests are kept from. An API whose
+// tokens others would refuse may not serve, unless it is alone.
+func (f *facts) publish(ctx context.Context, ledger cf.Store, alone bool, machines []cf.Protected) error {
 	return ledger.Update(ctx, func(tx cf.Tx) error {
 		env := map[string]string{"url": f.URL, "domain": f.Domain, "hosts": strings.Join(f.Hosts, ","), "token_key": f.TokenKey}
 		s, err := cf.First[cf.Setting](tx, cf.Is("guid", cf.FoundationSetting))
@@ -169,36 +176,47 @@ func (f *facts) publish(ctx context.Context, ledger cf.Store, alone bool) error 
 			return err
 		}
 		if s == nil {
-			return tx.Insert(&cf.Setting{Meta: cf.Meta{GUID: cf.FoundationSetting}, Env: env})
+			s = &cf.Setting{Meta: cf.Meta{GUID: cf.FoundationSetting}, Env: env}
+			s.Protect(machines)
+			return tx.Insert(s)
 		}
 		if !alone && s.Env["token_key"] != "" && s.Env["token_key"] != f.TokenKey {
 			return withHint(errors.New("this API signs tokens with another key than the foundation's other APIs"),
 				"copy token-key.pem from the data folder of the API that was started first; if it is lost, remove the setting "+cf.FoundationSetting+" from the ledger, and everybody logs in again")
 		}
 		s.Env = env
+		s.Protect(machines)
 		return tx.Save(s)
 	})
 }
 
-// readFacts waits until an API has been here.
-func readFacts(ctx context.Context, ledger cf.Store, log *slog.Logger) (f facts, err error) {
-	deadline := time.Now().Add(ledgerPatience)
-	for said := false; ; said = true {
-		var s *cf.Setting
-		err := ledger.View(ctx, func(tx cf.Tx) (err error) {
+// inLedger reads what publish wrote.
+func inLedger(ledger cf.Store) func(context.Context) (*cf.Setting, error) {
+	return func(ctx context.Context) (s *cf.Setting, err error) {
+		err = ledger.View(ctx, func(tx cf.Tx) (err error) {
 			s, err = cf.First[cf.Setting](tx, cf.Is("guid", cf.FoundationSetting))
 			return err
 		})
+		return s, err
+	}
+}
+
+// readFacts waits until an API has been here.
+func readFacts(ctx context.Context, read func(context.Context) (*cf.Setting, error), log *slog.Logger) (f facts, err error) {
+	deadline := time.Now().Add(ledgerPatience)
+	for said := false; ; said = true {
+		s, err := read(ctx)
+		late := time.Now().After(deadline)
 		switch {
-		case err != nil:
-			return f, fmt.Errorf("read what the API says of the foundation: %w", err)
+		case err != nil && (late || cf.KindOf(err) != cf.Unavailable):
+			return f, withHint(fmt.Errorf("read what the API says of the foundation: %w", err), "is dew api up, and does --apis name its --private address?")
 		case s != nil:
 			return facts{URL: s.Env["url"], Domain: s.Env["domain"], Hosts: strings.Split(s.Env["hosts"], ","), TokenKey: s.Env["token_key"]}, nil
-		case time.Now().After(deadline):
+		case late:
 			return f, withHint(errors.New("no API was ever started on this ledger"), "start dew api first")
 		}
 		if !said {
-			log.Info("waiting for a first API")
+			log.Info("waiting for an API", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -211,53 +229,6 @@ func readFacts(ctx context.Context, ledger cf.Store, log *slog.Logger) (f facts,
 func fingerprint(der []byte) string {
 	sum := sha256.Sum256(der)
 	return hex.EncodeToString(sum[:])
-}
-
-// peersOf is how this process fetches from APIs; nil where it is alone.
-func (f *fleetFlags) peersOf(id *identity.Identity) (*depot.Peers, error) {
-	if id == nil || len(f.APIs) == 0 {
-		return nil, nil
-	}
-	urls, err := depot.ParseURLs(f.APIs)
-	if err != nil {
-		return nil, err
-	}
-	return depot.NewPeers(urls, id.Client(identity.API, "")), nil
-}
-
-// trunk is the bus as a log: lines go to whoever keeps them. It never blocks.
-type trunk struct{ lines chan cf.LogLine }
-
-// trunkLines is how many lines may wait for the bus.
-const trunkLines = 4096
-
-func newTrunk() *trunk { return &trunk{make(chan cf.LogLine, trunkLines)} }
-
-// Log implements cf.Logs.
-func (t *trunk) Log(l cf.LogLine) {
-	select {
-	case t.lines <- l:
-	default: // a bus that is slow or gone costs lines
-	}
-}
-
-// run sends the lines until ctx ends, and what is there then.
-func (t *trunk) run(ctx context.Context, b bus.Bus) {
-	for {
-		select {
-		case l := <-t.lines:
-			bus.Lines().Publish(b, l) // lost lines are lost
-		case <-ctx.Done():
-			for {
-				select {
-				case l := <-t.lines:
-					bus.Lines().Publish(b, l)
-				default:
-					return
-				}
-			}
-		}
-	}
 }
 
 // tlsPeer is who is at the other end of a connection.

@@ -67,12 +67,15 @@ func (f *platform) openCell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config := landlord.Config{ID: id, Zone: u.Zone, DiskMB: unlimitedDisk, Tenders: u.Tender, Ledger: &landlord.Direct{Store: f.ledger, ID: id, Alone: f.entrance == nil}, Logs: f.logs, Log: f.log, Guests: u.Guests,
+	config := landlord.Config{ID: id, Zone: u.Zone, DiskMB: unlimitedDisk, Tenders: u.Tender, Ledger: f.clerk, Logs: f.logs, Log: f.log, Guests: u.Guests,
 		Uplink: u.Uplink, Drain: f.drain, Protected: f.fleet.protected(ctx, lookup),
 		Upstreams: func() ([]netip.AddrPort, error) { return resolver.Upstreams(resolvConf) },
 		Keeper: func(ctx context.Context) (*keeper.Client, error) {
 			return keeper.Open(ctx, folder, func() *exec.Cmd { return keeperCommand(folder) })
 		}}
+	if f.clerk == nil {
+		config.Ledger = &landlord.Direct{Store: f.ledger, ID: id, Alone: f.entrance == nil}
+	}
 	if f.entrance != nil {
 		config.Host = f.private.advertised(f.entrance)
 	}

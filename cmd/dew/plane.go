@@ -66,11 +66,14 @@ func (f *platform) openPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.depot = &depot.Depot{Ledger: f.ledger, Packages: k.blobs, Droplets: droplets, Log: f.log}
+	k.depot = &depot.Depot{Ledger: f.ledger, Seen: f.seen, Packages: k.blobs, Droplets: droplets, Log: f.log}
 	k.copier = newCopier(k.depot, f.peers, f.log)
 	f.facts = facts{URL: f.apiURL(), Domain: f.setup.api.Domain, TokenKey: fingerprint(der)}
 	k.login = uaa.New(f.ledger, key, f.facts.URL)
 	f.plane = k
+	if f.identity != nil {
+		f.desk = f.openDesk()
+	}
 	return nil
 }
 
@@ -105,13 +108,13 @@ func (f *platform) openAPI(ctx context.Context) (err error) {
 		f.facts.Hosts = append(f.facts.Hosts, host)
 	}
 	slices.Sort(f.facts.Hosts)
-	if err := f.facts.publish(ctx, f.ledger, f.fleet.alone()); err != nil {
+	if err := f.facts.publish(ctx, f.ledger, f.fleet.alone(), f.fleet.protected(ctx, lookup)); err != nil {
 		return err
 	}
 	if err := f.admin(ctx); err != nil {
 		return err
 	}
-	f.doors.api(k.api.Handler(), k.depot, f.identity)
+	f.doors.api(k.api.Handler(), k.depot, f.desk, f.identity)
 	return client.Publish(f.data, f.facts.URL)
 }
 
@@ -334,7 +337,7 @@ func (f *platform) tellUsage(ctx context.Context) {
 	tick := time.NewTicker(usageEvery)
 	defer tick.Stop()
 	for {
-		bus.Usage().Publish(f.bus, bus.Used{Cell: f.identity.Name, Instances: f.cell.Usage(), Limited: f.cell.LinesLimited()})
+		f.clerk.Usage(ctx, bus.Used{Instances: f.cell.Usage(), Limited: f.cell.LinesLimited()}) // the next figures are newer
 		select {
 		case <-ctx.Done():
 			return
@@ -347,6 +350,9 @@ const usageEvery = 5 * time.Second
 
 // subscribe hears what others say over the bus.
 func (f *platform) subscribe() error {
+	if f.bus == nil {
+		return nil // APIs tell
+	}
 	var errs []error
 	hear := func(_ bus.Subscription, err error) { errs = append(errs, err) }
 	hear(bus.Changes().Subscribe(f.bus, f.hint))
@@ -354,7 +360,7 @@ func (f *platform) subscribe() error {
 		return errors.Join(errs...)
 	}
 	if f.plane != nil {
-		hear(bus.Lines().Subscribe(f.bus, f.plane.logs.Log))
+		hear(bus.Lines().Subscribe(f.bus, f.hearLines))
 	}
 	if f.usage != nil {
 		hear(bus.Usage().Subscribe(f.bus, f.usage.heard))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,7 +19,9 @@ import (
 	"github.com/dewpaas/dew/cell/window"
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/cmd/dew/depot"
+	"github.com/dewpaas/dew/cmd/dew/desk"
 	"github.com/dewpaas/dew/cmd/dew/identity"
+	"github.com/dewpaas/dew/cmd/dew/roster"
 	"github.com/dewpaas/dew/router"
 	"github.com/dewpaas/dew/router/feed"
 	"github.com/dewpaas/dew/router/passage"
@@ -37,15 +40,19 @@ type platform struct {
 	log     *slog.Logger
 
 	identity *identity.Identity // nil: there is no other process
-	bus      bus.Bus
-	ledger   cf.Store // tells of changes
+	bus      bus.Bus            // nil: APIs tell what is said there
+	ledger   cf.Store           // tells of changes; nil: APIs are asked
 	facts    facts
-	peers    *depot.Peers // nil: there is no API elsewhere
+	apis     *roster.Roster  // nil: there is no API elsewhere
+	reach    *http.Transport // to those
+	clerk    *desk.Client    // asks them; nil: the ledger is here
+	peers    *depot.Peers    // fetches from them; nil: there are none
 	logs     cf.Logs
 	trunk    *trunk // nil: the log cache is here
 
-	plane  *plane // the API
-	usage  *usage // hears cells elsewhere; nil: there are none
+	plane  *plane     // the API
+	desk   *desk.Desk // answers roles elsewhere; nil: there are none
+	usage  *usage     // hears cells elsewhere; nil: there are none
 	stager *staging.Stager
 	leader *leader.Leader
 
@@ -102,7 +109,7 @@ func (f *platform) open(ctx context.Context) (err error) {
 		open   func(context.Context) error
 	}
 	for _, s := range []step{
-		{f.roles.api, f.openPlane}, {!f.roles.api && !f.onlyCell(), f.readFacts}, {true, f.openLogs}, {f.roles.stager, f.openStager},
+		{f.roles.api, f.openPlane}, {!f.roles.api, f.readFacts}, {true, f.openLogs}, {f.roles.stager, f.openStager},
 		{f.roles.router, f.openFeed}, {f.roles.scheduler, f.openLeader}, {f.roles.cell && f.entrance != nil, f.openGate}, {f.roles.cell, f.openCell},
 		{f.roles.api, f.openAPI}, {f.roles.router, f.openRouter}, {f.roles.cell, f.openSocket}, {f.figures != "", f.openFigures},
 	} {
@@ -114,9 +121,6 @@ func (f *platform) open(ctx context.Context) (err error) {
 	}
 	return nil
 }
-
-// onlyCell: a cell needs to know nothing of the API, and starts when none ever did.
-func (f *platform) onlyCell() bool { return f.roles == roles{cell: true} }
 
 // listenAll takes the addresses, so that whoever cannot have them learns it first.
 func (f *platform) listenAll() (err error) {
@@ -160,6 +164,21 @@ func (f *platform) join(ctx context.Context) (err error) {
 	if f.private.Private != "" && f.identity == nil {
 		return withHint(errors.New("nobody serves others without an identity"), "give one with --identity, or leave out --private")
 	}
+	if f.identity != nil && len(f.fleet.APIs) > 0 {
+		if f.apis, err = roster.Parse(f.fleet.APIs); err != nil {
+			return withHint(err, "give it with --apis or DEW_APIS")
+		}
+		f.reach = roster.Transport(f.identity.Client(identity.API, ""))
+		f.onClose(func() error { f.reach.CloseIdleConnections(); return nil })
+		f.peers = depot.NewPeers(f.apis, f.reach)
+	}
+	if f.roles.asks() {
+		f.clerk = desk.NewClient(f.apis, f.reach, f.log)
+		if os.Getenv("DEW_STORE") != "" {
+			f.log.Warn("this role needs no ledger: whoever takes this machine over finds its password in DEW_STORE")
+		}
+		return nil
+	}
 	if f.bus, err = f.fleet.openBus(f.identity, f.log); err != nil {
 		return withHint(err, "does --bus name the servers of NATS?")
 	}
@@ -170,8 +189,7 @@ func (f *platform) join(ctx context.Context) (err error) {
 		return err
 	}
 	f.onClose(end)
-	f.peers, err = f.fleet.peersOf(f.identity)
-	return err
+	return nil
 }
 
 // holder is the name of this process among all that share a ledger.
@@ -208,7 +226,11 @@ func (f *platform) lock() error {
 }
 
 func (f *platform) readFacts(ctx context.Context) (err error) {
-	f.facts, err = readFacts(ctx, f.ledger, f.log)
+	read := inLedger(f.ledger)
+	if f.clerk != nil {
+		read = f.clerk.Facts
+	}
+	f.facts, err = readFacts(ctx, read, f.log)
 	if err == nil && f.street != nil {
 		f.street.public = f.facts.URL
 	}
@@ -221,7 +243,7 @@ func (f *platform) openLogs(context.Context) error {
 		f.logs = f.plane.logs
 		return nil
 	}
-	f.trunk = newTrunk()
+	f.trunk = newTrunk(f.carry)
 	f.logs = f.trunk
 	return nil
 }
@@ -241,6 +263,9 @@ func (f *platform) openSocket(context.Context) (err error) {
 
 // hint wakes whom a change concerns. It does not block.
 func (f *platform) hint(c bus.Change) {
+	if f.desk != nil {
+		f.desk.Hint(c)
+	}
 	if f.leader != nil && c.About(leader.Concerns()) {
 		f.leader.Wake()
 	}
@@ -338,9 +363,12 @@ func (f *platform) background(ctx context.Context, all *sync.WaitGroup) {
 		all.Go(func() { router.Follow(ctx, f.table, f.feed, f.log) })
 	}
 	if f.trunk != nil {
-		all.Go(func() { f.trunk.run(ctx, f.bus) })
+		all.Go(func() { f.trunk.run(ctx) })
 	}
-	if f.cell != nil && f.plane == nil {
+	if f.clerk != nil {
+		all.Go(func() { f.clerk.Follow(ctx, f.hintOf) })
+	}
+	if f.clerk != nil && f.cell != nil {
 		all.Go(func() { f.tellUsage(ctx) })
 	}
 }

@@ -47,6 +47,10 @@ func (r roles) first() string { return r.list()[0] }
 // needed.
 func (r roles) whole() bool { return r.api && r.stager }
 
+// asks tells whether an API must be asked for what the ledger says: only APIs and the
+// scheduler have it.
+func (r roles) asks() bool { return !r.api && !r.scheduler }
+
 // setup is what the command line says of one process.
 type setup struct {
 	roles
@@ -124,11 +128,11 @@ func (a *apiCmd) Run(ctx context.Context, c *console) error { return serve(ctx, 
 // stagerCmd is the role stager.
 type stagerCmd struct {
 	dataFlags
-	fleetFlags
+	memberFlags
 }
 
 func (s *stagerCmd) Run(ctx context.Context, c *console) error {
-	return serve(ctx, c, &setup{roles: roles{stager: true}, data: s.Data, debug: s.Debug, figures: s.Metrics, fleet: s.fleetFlags})
+	return serve(ctx, c, &setup{roles: roles{stager: true}, data: s.Data, debug: s.Debug, figures: s.Metrics, fleet: fleetFlags{memberFlags: s.memberFlags}})
 }
 
 // schedulerCmd is the role scheduler. Of several one leads.
@@ -144,7 +148,7 @@ func (s *schedulerCmd) Run(ctx context.Context, c *console) error {
 // cellCmd is the role cell.
 type cellCmd struct {
 	dataFlags
-	fleetFlags
+	memberFlags
 	cellFlags
 	privateFlags
 }
@@ -153,18 +157,18 @@ func (l *cellCmd) Run(ctx context.Context, c *console) error {
 	if l.Private == "" {
 		return withHint(errors.New("nothing says where routers find this cell"), "--private ADDRESS:PORT, an address of this machine that they reach")
 	}
-	return serve(ctx, c, &setup{roles: roles{cell: true}, data: l.Data, debug: l.Debug, figures: l.Metrics, fleet: l.fleetFlags, cell: l.cellFlags, private: l.privateFlags})
+	return serve(ctx, c, &setup{roles: roles{cell: true}, data: l.Data, debug: l.Debug, figures: l.Metrics, fleet: fleetFlags{memberFlags: l.memberFlags}, cell: l.cellFlags, private: l.privateFlags})
 }
 
 // routerCmd is the role router.
 type routerCmd struct {
 	dataFlags
-	fleetFlags
+	memberFlags
 	streetFlags
 }
 
 func (r *routerCmd) Run(ctx context.Context, c *console) error {
-	return serve(ctx, c, &setup{roles: roles{router: true}, data: r.Data, debug: r.Debug, figures: r.Metrics, fleet: r.fleetFlags, street: &r.streetFlags})
+	return serve(ctx, c, &setup{roles: roles{router: true}, data: r.Data, debug: r.Debug, figures: r.Metrics, fleet: fleetFlags{memberFlags: r.memberFlags}, street: &r.streetFlags})
 }
 
 // serve runs one process of a foundation until it is told to end.

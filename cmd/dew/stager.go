@@ -18,7 +18,10 @@ import (
 // "stager", droplets in "droplets". A platform builds what strangers push, so
 // it does not build without a sandbox.
 func (f *platform) openStager(ctx context.Context) error {
-	c := staging.Config{Ledger: &staging.Direct{Store: f.ledger, Holder: f.holder(), API: f.facts.URL}, Logs: f.logs, Holder: f.holder(), Log: f.log, Warm: true}
+	c := staging.Config{Ledger: f.clerk, Logs: f.logs, Holder: f.holder(), Log: f.log, Warm: true}
+	if f.clerk == nil {
+		c.Ledger = &staging.Direct{Store: f.ledger, Holder: f.holder(), API: f.facts.URL}
+	}
 	droplets, err := droplet.OpenStore(filepath.Join(f.data, "droplets"))
 	if err != nil {
 		return err

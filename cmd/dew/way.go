@@ -14,6 +14,7 @@ import (
 
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/cmd/dew/identity"
+	"github.com/dewpaas/dew/cmd/dew/roster"
 	"github.com/dewpaas/dew/router"
 	"github.com/dewpaas/dew/router/feed"
 	"github.com/dewpaas/dew/router/passage"
@@ -26,7 +27,11 @@ func lookup(ctx context.Context, network, host string) ([]netip.Addr, error) {
 
 func (f *platform) openFeed(context.Context) error {
 	f.table = router.NewTable()
-	f.feed = feed.New(&feed.Direct{Store: f.ledger}, f.table, f.log)
+	var ledger feed.Ledger = f.clerk
+	if f.clerk == nil {
+		ledger = &feed.Direct{Store: f.ledger}
+	}
+	f.feed = feed.New(ledger, f.table, f.log)
 	if f.identity == nil {
 		return nil
 	}
@@ -65,7 +70,10 @@ func (f *platform) openRouter(context.Context) error {
 	if f.plane != nil {
 		config.House = f.plane.api.Handler()
 	} else {
-		config.House = newHouse(f.fleet.APIs, f.identity.Client(identity.API, ""), f.log)
+		own := roster.Transport(f.identity.Client(identity.API, ""))
+		own.ForceAttemptHTTP2 = false // clients' uploads do not wait for each other
+		f.onClose(func() error { own.CloseIdleConnections(); return nil })
+		config.House = newHouse(f.apis, own, f.log)
 	}
 	f.router = router.New(config)
 	f.onClose(func() error { f.router.Close(); return nil })

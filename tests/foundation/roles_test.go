@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	natsclient "github.com/nats-io/nats.go"
 
 	"github.com/dewpaas/dew/cmd/dew/identity"
 	"github.com/dewpaas/dew/store/postgres/pgtest"
@@ -36,7 +37,7 @@ type fleet struct {
 	*testing.T
 	dew, dir, psql string
 	temp           string // their folder for temporary files
-	env            []string
+	env, bare      []string
 	bus            *server.Server
 	parts          map[string]*part
 	routers        []string // URLs
@@ -74,6 +75,7 @@ func newFleet(t *testing.T, dew func(*testing.T) string, change func(*part)) *fl
 	f.query("CREATE DATABASE dew TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
 	f.psql = strings.Replace(f.psql, "dbname=postgres", "dbname=dew", 1)
 	f.env = append(os.Environ(), "DEW_STORE="+f.storeURL(), "DEW_BUS="+f.nats(), "DEW_APIS=", "TMPDIR="+f.temp)
+	f.bare = append(os.Environ(), "DEW_STORE=", "DEW_BUS=", "DEW_APIS=", "TMPDIR="+f.temp) // of those who ask APIs
 	apis := []string{freeAddress(t), freeAddress(t)}
 	for n, at := range apis {
 		other := "https://" + apis[1-n]
@@ -134,24 +136,10 @@ func (f *fleet) query(sql string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// nats starts a server that only holders of an identity may use.
+// nats starts a server that only APIs and schedulers may use.
 func (f *fleet) nats() string {
-	id, err := identity.Load(f.identity("bus", "nats"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	config := id.Server("api", "stager", "scheduler", "cell", "router")
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, TLS: true, TLSVerify: true, TLSTimeout: 30, TLSConfig: config})
-	if err != nil {
-		f.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(time.Minute) {
-		f.Fatal("NATS does not start")
-	}
-	f.bus = s
-	f.Cleanup(s.Shutdown)
-	return "tls://" + s.Addr().String()
+	f.bus = startNATS(f.T, f.identity("bus", "nats-1"), filepath.Join(f.dir, "ca", "ca.pem"), "scheduler")
+	return "tls://" + f.bus.Addr().String()
 }
 
 func (f *fleet) identity(role, name string) string {
@@ -175,7 +163,11 @@ func (f *fleet) add(role string, n int, args ...string) {
 		(&site{T: f.T, data: data}).share()
 	}
 	args = append([]string{role, "--data", data, "--identity", f.identity(role, name)}, args...)
-	f.parts[name] = &part{name: name, args: args, env: f.env}
+	env := f.bare
+	if role == "api" || role == "scheduler" {
+		env = f.env
+	}
+	f.parts[name] = &part{name: name, args: args, env: env}
 }
 
 func (f *fleet) start(name string) {
@@ -229,17 +221,18 @@ func (f *fleet) until(what string, ok func() bool) {
 	}
 }
 
-// end takes everything down and checks that no guest is left.
+// end takes everything down, first the cells, which tell APIs what becomes of their
+// guests, and checks that no guest is left.
 func (f *fleet) end() {
 	for name, p := range f.parts {
-		if p.cmd == nil {
-			continue
-		}
-		if strings.HasPrefix(name, "cell") {
+		if p.cmd != nil && strings.HasPrefix(name, "cell") {
 			if out, err := exec.Command(f.dew, "down", "--data", filepath.Join(f.dir, name)).CombinedOutput(); err != nil {
 				f.Errorf("dew down: %v\n%s", err, out)
 			}
-		} else {
+		}
+	}
+	for name, p := range f.parts {
+		if p.cmd != nil && !strings.HasPrefix(name, "cell") {
 			p.cmd.Process.Signal(syscall.SIGTERM)
 		}
 	}
@@ -689,6 +682,25 @@ func TestRoles(t *testing.T) {
 		}
 	}
 
+	t.Log("both APIs are gone, and come back")
+	f.kill("api-1")
+	f.kill("api-2")
+	for n := range 20 {
+		if _, err := f.get(n%2, "app"); err != nil {
+			t.Errorf("without an API: %v", err)
+		}
+	}
+	f.start("api-1")
+	f.start("api-2")
+	f.api("POST", "/v3/apps/"+other+"/processes/web/actions/scale", `{"instances":1}`)
+	f.until("what is wanted then runs", func() bool { return f.running(other) == 1 })
+	for index, guid := range f.instances("app", 4) {
+		if stays[index] != guid {
+			t.Errorf("the APIs were gone: instance %s of app was replaced", index)
+		}
+	}
+	f.takenOver(app)
+
 	t.Log("the bus is gone")
 	f.bus.Shutdown()
 	f.bus.WaitForShutdown()
@@ -717,6 +729,52 @@ func (f *fleet) hideLedger() (back func()) {
 	return func() {
 		if err := os.Rename(socket+".hidden", socket); err != nil {
 			f.Fatal(err)
+		}
+	}
+}
+
+// takenOver: with the identity of cell-1 nobody gets onto the bus, or anything from an
+// API that is not cell-1's; the same questions are answered to those whose they are.
+func (f *fleet) takenOver(app string) {
+	f.Helper()
+	file := filepath.Join(f.dir, "cell-cell-1.pem")
+	id, err := identity.Load(file)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if c, err := natsclient.Connect("tls://"+f.bus.Addr().String(), natsclient.Secure(id.Client("bus", ""))); err == nil {
+		c.Close()
+		f.Error("a cell gets onto the bus")
+	}
+	at := f.parts["api-1"].args[slices.Index(f.parts["api-1"].args, "--private")+1]
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: id.Client("api", "")}}
+	get := func(path string) (int, string) {
+		f.Helper()
+		a, err := client.Get("https://" + at + path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		defer a.Body.Close()
+		b, err := io.ReadAll(a.Body)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return a.StatusCode, string(b)
+	}
+	mine := f.query("SELECT guid FROM placements WHERE cell_id = 'cell-1' LIMIT 1")
+	theirs := f.query("SELECT guid FROM placements WHERE cell_id = 'cell-2' LIMIT 1")
+	if code, got := get("/desk/placed"); code != 200 || !strings.Contains(got, mine) || strings.Contains(got, theirs) {
+		f.Errorf("what is placed on a cell: %d, with %s: %v, with %s of another: %v", code, mine, strings.Contains(got, mine), theirs, strings.Contains(got, theirs))
+	}
+	droplet := f.query("SELECT doc::jsonb->'launch'->>'droplet_sha256' FROM placements WHERE guid = '" + mine + "'")
+	if code, got := get("/depot/droplets/" + droplet); code != 200 || len(got) < 1<<20 {
+		f.Errorf("a droplet of its own: %d, %d bytes", code, len(got))
+	}
+	pack := f.query("SELECT doc::jsonb->>'checksum' FROM packages WHERE app_guid = '" + app + "' LIMIT 1")
+	hash := f.query("SELECT doc::jsonb->>'hash' FROM accounts LIMIT 1")
+	for _, path := range []string{"/depot/droplets/" + strings.Repeat("0", 64), "/depot/packages/" + pack, "/desk/routing", "/v3/apps", "/v3/apps/" + app + "/env", "/oauth/token"} {
+		if code, got := get(path); code != http.StatusForbidden || strings.Contains(got, hash) {
+			f.Errorf("a cell asks for %s: %d %.200s", path, code, got)
 		}
 	}
 }

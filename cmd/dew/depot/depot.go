@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/dewpaas/dew/api/blob"
@@ -20,7 +21,9 @@ import (
 
 // Depot is what the machine of an API keeps.
 type Depot struct {
-	Ledger   cf.Store
+	Ledger cf.Store
+	// Seen is the ledger as a peer sees it: grant.Guard's.
+	Seen     func(identity.Peer) cf.Store
 	Packages *blob.Store
 	Droplets *droplet.Store
 	Log      *slog.Logger
@@ -31,26 +34,72 @@ var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // limits of what is carried, in bytes: packages are bounded where they come in.
 const maxDroplet = 4 << 30
 
-// Handler answers peers; role tells the one of who asks.
-func (d *Depot) Handler(role func(*http.Request) string) http.Handler {
+// Handler answers peers; who tells who asks. What a peer may have follows from what
+// it sees in the ledger: a stager the packages of builds that it has, a cell the
+// droplets that are placed on it.
+func (d *Depot) Handler(who func(*http.Request) identity.Peer) http.Handler {
 	mux := http.NewServeMux()
-	only := func(roles map[string]bool, f func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
+	only := func(may func(context.Context, identity.Peer, string) (bool, error), f func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			sum := r.PathValue("sum")
-			switch {
-			case !roles[role(r)]:
-				http.Error(w, "your role may not", http.StatusForbidden)
-			case !digestForm.MatchString(sum):
+			if !digestForm.MatchString(sum) {
 				http.Error(w, "no digest", http.StatusBadRequest)
+				return
+			}
+			switch ok, err := may(r.Context(), who(r), sum); {
+			case err != nil:
+				http.Error(w, "the ledger does not answer", http.StatusServiceUnavailable)
+			case !ok:
+				d.Log.Warn("depot: a peer asked for what it may not have", "peer", who(r).String(), "what", r.URL.Path)
+				http.Error(w, "this is not yours to have", http.StatusForbidden)
 			default:
 				f(w, r, sum)
 			}
 		}
 	}
-	mux.HandleFunc("GET "+packagesPath+"{sum}", only(map[string]bool{identity.API: true, identity.Stager: true}, d.sendPackage))
-	mux.HandleFunc("GET "+dropletsPath+"{sum}", only(map[string]bool{identity.API: true, identity.Stager: true, identity.Cell: true}, d.sendDroplet))
-	mux.HandleFunc("PUT "+dropletsPath+"{sum}", only(map[string]bool{identity.Stager: true}, d.takeDroplet))
+	mux.HandleFunc("GET "+packagesPath+"{sum}", only(d.mayHavePackage, d.sendPackage))
+	mux.HandleFunc("GET "+dropletsPath+"{sum}", only(d.mayHaveDroplet, d.sendDroplet))
+	mux.HandleFunc("PUT "+dropletsPath+"{sum}", only(d.mayLeave, d.takeDroplet))
 	return mux
+}
+
+// mayHavePackage: APIs, and a stager that has a build of it.
+func (d *Depot) mayHavePackage(ctx context.Context, p identity.Peer, sum string) (ok bool, err error) {
+	if p.Role != identity.Stager {
+		return p.Role == identity.API, nil
+	}
+	err = d.Seen(p).View(ctx, func(tx cf.Tx) error {
+		list, err := cf.List[cf.Package](tx, cf.Query{Where: []cf.Cond{cf.Is("state", "READY")}})
+		ok = slices.ContainsFunc(list, func(k *cf.Package) bool { return k.Checksum == sum })
+		return err
+	})
+	return ok, err
+}
+
+// mayHaveDroplet: APIs, and a cell on which an instance of it is placed.
+func (d *Depot) mayHaveDroplet(ctx context.Context, p identity.Peer, sum string) (ok bool, err error) {
+	if p.Role != identity.Cell {
+		return p.Role == identity.API, nil
+	}
+	err = d.Seen(p).View(ctx, func(tx cf.Tx) error {
+		list, err := cf.List[cf.Placement](tx, cf.Query{Where: []cf.Cond{cf.Is("cell_id", p.Name)}})
+		ok = slices.ContainsFunc(list, func(k *cf.Placement) bool { return k.Launch != nil && k.Launch.DropletSHA256 == sum })
+		return err
+	})
+	return ok, err
+}
+
+// mayLeave: a stager that has a build. The droplet is checked as a stranger's.
+func (d *Depot) mayLeave(ctx context.Context, p identity.Peer, _ string) (ok bool, err error) {
+	if p.Role != identity.Stager {
+		return false, nil
+	}
+	err = d.Seen(p).View(ctx, func(tx cf.Tx) error {
+		list, err := cf.List[cf.Lease](tx, cf.Query{})
+		ok = slices.ContainsFunc(list, func(l *cf.Lease) bool { return l.Holder == p.Name })
+		return err
+	})
+	return ok, err
 }
 
 // Path is the one below which a Depot answers.

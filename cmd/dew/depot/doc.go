@@ -12,6 +12,7 @@
 // names any more are swept here and packages by the API. Converge runs in its
 // caller's goroutine. No locks.
 //
-// It refuses digests that are none, packages to cells, and droplets of others than
-// stagers and APIs.
+// It refuses digests that are none, packages to others than APIs and the stager that
+// has a build of it, droplets to others than APIs and cells on which they are placed,
+// and droplets of others than stagers that have a build.
 package depot

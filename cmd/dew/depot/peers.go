@@ -2,67 +2,51 @@ package depot
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/dewpaas/dew/api/blob"
+	"github.com/dewpaas/dew/cmd/dew/roster"
 	"github.com/dewpaas/dew/droplet"
 )
 
 // Peers are the APIs of a foundation, as another role sees them.
 type Peers struct {
-	urls   []string
+	roster *roster.Roster
 	client *http.Client
 }
 
-// ParseURLs checks the addresses of APIs.
-func ParseURLs(list []string) ([]string, error) {
-	var urls []string
-	for _, text := range list {
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-			return nil, fmt.Errorf("%q is no address of an API: want https://HOST:PORT, that of its --private", text)
-		}
-		urls = append(urls, "https://"+u.Host)
-	}
-	return urls, nil
-}
-
-// NewPeers makes what fetches from APIs at urls, in their order.
-func NewPeers(urls []string, config *tls.Config) *Peers {
-	t := &http.Transport{TLSClientConfig: config, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, TLSHandshakeTimeout: 5 * time.Second,
-		ResponseHeaderTimeout: time.Minute, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
-	return &Peers{urls, &http.Client{Transport: t}}
+// NewPeers makes what fetches from APIs, over t.
+func NewPeers(r *roster.Roster, t http.RoundTripper) *Peers {
+	return &Peers{r, &http.Client{Transport: t}}
 }
 
 // each asks one API after the other until one has it. use must read all.
 func (p *Peers) each(ctx context.Context, path string, use func(io.Reader) error) error {
 	var errs []error
-	missing := 0
-	for _, u := range p.urls {
-		q, err := http.NewRequestWithContext(ctx, http.MethodGet, u+path, nil)
+	missing, hosts := 0, p.roster.Order()
+	for _, host := range hosts {
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+path, nil)
 		if err != nil {
 			return err
 		}
 		a, err := p.client.Do(q)
 		if err != nil {
+			p.roster.Down(host)
 			errs = append(errs, err)
 			continue
 		}
 		if a.StatusCode == http.StatusOK {
 			err = use(a.Body)
 		} else {
-			err = fmt.Errorf("%s: %s", u, a.Status)
+			err = fmt.Errorf("%s: %s", host, a.Status)
 		}
 		a.Body.Close()
 		if err == nil {
@@ -73,7 +57,7 @@ func (p *Peers) each(ctx context.Context, path string, use func(io.Reader) error
 		}
 		errs = append(errs, err)
 	}
-	if missing == len(p.urls) {
+	if missing == len(hosts) {
 		return fmt.Errorf("no API has it: %w", fs.ErrNotExist)
 	}
 	return fmt.Errorf("no API gives it: %w", errors.Join(errs...))
@@ -114,12 +98,13 @@ const (
 // Keep leaves a droplet with as many APIs as take it, and fails if none does.
 func (p *Peers) Keep(ctx context.Context, d *droplet.Droplet) error {
 	var errs []error
-	for _, u := range p.urls {
-		if err := p.put(ctx, u+dropletsPath+d.Digest(), d); err != nil {
+	hosts := p.roster.Order()
+	for _, host := range hosts {
+		if err := p.put(ctx, "https://"+host+dropletsPath+d.Digest(), d); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	if len(errs) < len(p.urls) {
+	if len(errs) < len(hosts) {
 		return nil // the others get it from those that have it
 	}
 	return fmt.Errorf("no API keeps the droplet: %w", errors.Join(errs...))
