@@ -20,7 +20,7 @@ func TestDevelopmentCAIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, err := OpenDevelopmentCA(dir, now)
-	if err != nil || !second.cert.Equal(first.cert) {
+	if err != nil || !second.Pool().Equal(first.Pool()) {
 		t.Fatalf("another CA after opening again: %v", err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "ca-key.pem"))

@@ -1,35 +1,30 @@
 package router
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dewpaas/dew/router/authority"
 )
 
 // DevelopmentCA signs a certificate for every host it is asked for. It is for
 // machines of developers: whoever trusts it trusts whoever can read its key.
 type DevelopmentCA struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	ca *authority.CA
 
 	mu     sync.Mutex // guards leaves
 	leaves map[string]*tls.Certificate
 }
 
 const (
+	caName    = "Dew development CA"
 	caLife    = 5 * 365 * 24 * time.Hour
 	leafLife  = 30 * 24 * time.Hour
 	maxLeaves = 1000
@@ -37,70 +32,24 @@ const (
 
 // NewDevelopmentCA makes a CA that exists in memory only.
 func NewDevelopmentCA(now time.Time) (*DevelopmentCA, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Dew development CA"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(caLife),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, err
-	}
-	return newCA(der, key)
-}
-
-func newCA(der []byte, key *ecdsa.PrivateKey) (*DevelopmentCA, error) {
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &DevelopmentCA{cert: cert, key: key, leaves: map[string]*tls.Certificate{}}, nil
+	ca, err := authority.New(caName, now, caLife)
+	return &DevelopmentCA{ca: ca, leaves: map[string]*tls.Certificate{}}, err
 }
 
 // OpenDevelopmentCA reads the CA kept in dir, or makes one there. The key's
 // file is readable by its owner only; ca.pem is what browsers must trust.
 func OpenDevelopmentCA(dir string, now time.Time) (*DevelopmentCA, error) {
-	certPath, keyPath := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca-key.pem")
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if errors.Is(err, os.ErrNotExist) {
-		ca, err := NewDevelopmentCA(now)
-		if err != nil {
-			return nil, err
-		}
-		return ca, ca.save(dir, certPath, keyPath)
-	}
+	ca, err := authority.Open(dir, caName, now, caLife)
 	if err != nil {
-		return nil, fmt.Errorf("development CA in %s: %w: remove both files to get a new one", dir, err)
+		return nil, fmt.Errorf("development CA: %w", err)
 	}
-	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("development CA in %s: not an ECDSA key", dir)
-	}
-	return newCA(pair.Certificate[0], key)
-}
-
-func (ca *DevelopmentCA) save(dir, certPath, keyPath string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(ca.key)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(keyPath, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		return err
-	}
-	return os.WriteFile(certPath, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}), 0o644)
+	return &DevelopmentCA{ca: ca, leaves: map[string]*tls.Certificate{}}, nil
 }
 
 // Pool returns the CA as something to trust.
 func (ca *DevelopmentCA) Pool() *x509.CertPool {
 	p := x509.NewCertPool()
-	p.AddCert(ca.cert)
+	p.AddCert(ca.ca.Certificate())
 	return p
 }
 
@@ -135,21 +84,14 @@ func (ca *DevelopmentCA) leaf(name string, now time.Time) (*tls.Certificate, err
 	if len(name) > 253 {
 		return nil, errors.New("server name too long")
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{Organization: []string{"Dew development"}},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(leafLife),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
+	template := &x509.Certificate{Subject: pkix.Name{Organization: []string{"Dew development"}}, NotAfter: now.Add(leafLife),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	if ip := net.ParseIP(name); ip != nil {
 		template.IPAddresses = []net.IP{ip}
 	} else {
 		template.DNSNames = []string{name}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, &key.PublicKey, ca.key)
+	der, key, err := ca.ca.Issue(template, now)
 	if err != nil {
 		return nil, err
 	}
@@ -160,13 +102,6 @@ func (ca *DevelopmentCA) leaf(name string, now time.Time) (*tls.Certificate, err
 	if len(ca.leaves) >= maxLeaves {
 		clear(ca.leaves)
 	}
-	ca.leaves[name] = &tls.Certificate{Certificate: [][]byte{der, ca.cert.Raw}, PrivateKey: key, Leaf: leaf}
+	ca.leaves[name] = &tls.Certificate{Certificate: [][]byte{der, ca.ca.Certificate().Raw}, PrivateKey: key, Leaf: leaf}
 	return ca.leaves[name], nil
-}
-
-func serial() *big.Int {
-	b := make([]byte, 16)
-	rand.Read(b)
-	b[0] &= 0x7f
-	return new(big.Int).SetBytes(b)
 }
