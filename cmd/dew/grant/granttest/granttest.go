@@ -119,6 +119,7 @@ func tenant(name, cell, stager string) []cf.Record {
 		&cf.ServiceInstance{Meta: cf.Meta{GUID: id("instance")}, Name: id("instance"), SpaceGUID: id("space"), Type: "managed", PlanGUID: "plan", Credentials: map[string]any{"password": secret}},
 		&cf.ServiceBinding{Meta: cf.Meta{GUID: id("binding")}, Type: "app", AppGUID: id("app"), InstanceGUID: id("instance"), SpaceGUID: id("space"), Credentials: map[string]any{"password": secret}, Last: cf.LastOperation{State: "succeeded"}},
 		&cf.ServiceBinding{Meta: m("key"), Type: "key", Name: "k", InstanceGUID: id("instance"), SpaceGUID: id("space"), Credentials: map[string]any{"password": House}},
+		&cf.Share{Meta: m("instanceshare"), InstanceGUID: id("instance"), SpaceGUID: id("space")},
 		&cf.AuditEvent{Meta: m("event"), Type: "audit.app.update", Actor: by, Target: cf.Actor{GUID: id("app"), Type: "app"}, SpaceGUID: id("space"), OrgGUID: id("org")},
 		&cf.Placement{Meta: m("placement"), AppGUID: id("app"), SpaceGUID: id("space"), ProcessGUID: id("process"), Type: "web", CellID: cell, Launch: &launch},
 		&cf.Report{Meta: cf.Meta{GUID: id("placement")}, CellID: cell, AppGUID: id("app"), State: cf.InstanceRunning, Routable: true, Address: address, Host: "192.0.2.9:1", Details: secret},
