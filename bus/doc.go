@@ -1,7 +1,7 @@
 // Package bus carries messages between rooms, whether they are in one process
 // or on many machines: bus/inprocess is for one process and simulations,
 // bus/nats is a NATS server in the process or a cluster. cmd/dew makes one Bus
-// per process and wires rooms to its topics; no room knows it.
+// per process that has the ledger, and wires rooms to its topics; no room knows it.
 //
 // Messages are hints. They may be lost, come late or twice; whoever acts on one
 // looks into the ledger first, and looks there from time to time without one.

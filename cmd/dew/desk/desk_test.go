@@ -152,21 +152,23 @@ func (h *house) update(f func(cf.Tx) error) {
 }
 
 // ledger is all of it as text.
-func (h *house) ledger() string {
+func (h *house) ledger() (all string) {
 	h.Helper()
-	var all strings.Builder
-	err := h.db.View(h.Context(), func(tx cf.Tx) error {
-		for _, r := range cf.Nouns() {
-			if err := tx.Each(r, cf.Query{Order: []cf.Order{{Key: "guid"}}}, func(doc []byte) error { fmt.Fprintf(&all, "%s %s\n", r.Noun(), doc); return nil }); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := h.db.View(h.Context(), func(tx cf.Tx) (err error) { all, err = written(tx); return err }); err != nil {
 		h.Fatal(err)
 	}
-	return all.String()
+	return all
+}
+
+// written is every record of a ledger, one a line.
+func written(tx cf.Tx) (string, error) {
+	var all strings.Builder
+	for _, r := range cf.Nouns() {
+		if err := tx.Each(r, cf.Query{Order: []cf.Order{{Key: "guid"}}}, func(doc []byte) error { fmt.Fprintf(&all, "%s %s\n", r.Noun(), doc); return nil }); err != nil {
+			return "", err
+		}
+	}
+	return all.String(), nil
 }
 
 // TestCellOverTheDesk: a cell sees and says what it needs to.

@@ -27,9 +27,9 @@ func Digest(what, tenant string) string {
 
 // Ledger makes it. A record's GUID is its sort and its tenant: "app-far". Build-mine
 // is leased by stager s1, build-far by s2, build-near by nobody.
-func Ledger(t *testing.T) *store.DB {
+func Ledger(t testing.TB) *store.DB {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "ledger.db"))
+	db, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "ledger.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
