@@ -76,7 +76,20 @@ tools() {
 run_tests() {
 	tools
 	check
-	go test -json -timeout 20m "${@:-./...}" | go run ./tests/summary
+	status=0
+	[ $# -gt 0 ] || quick_race || status=1
+	go test -json -timeout 20m "${@:-./...}" | go run ./tests/summary || status=1
+	return $status
+}
+
+# quick_race runs the rooms that need nothing but a processor under the race
+# detector, which takes minutes; ./do race has all.
+quick_race() {
+	packages "gcc=gcc libc6-dev"
+	have gcc || { say "no gcc: the race detector is left out"; return 0; }
+	say "under the race detector: the rooms that need nothing but a processor"
+	CGO_ENABLED=1 go test -race -json -timeout 20m ./cf ./scheduler/... ./sim ./bus/inprocess ./api/logcache ./router ./router/http1 ./router/passage |
+		go run ./tests/summary
 }
 
 case ${1:-help} in
@@ -86,7 +99,7 @@ test) shift; run_tests "$@" ;;
 race)
 	# One package at a time: the detector takes five to ten times the memory.
 	shift
-	tools gcc=gcc
+	tools "gcc=gcc libc6-dev"
 	DEW_TEST_RACE=1 CGO_ENABLED=1 go test -race -p 1 -json -timeout 60m "${@:-./...}" | CGO_ENABLED=0 go run ./tests/summary
 	;;
 fuzz)
@@ -106,7 +119,8 @@ golden) need_go; go test ./... -run 'Golden' -update ;;
 ./do demo    brings up a foundation, pushes a real app to it, scales, rolls and breaks the
              app, and takes all down again; builds real programs into droplets, runs each
              as a sealed process and on bare metal under QEMU; prints what was checked
-./do test    formatting, vet, staticcheck and all tests; prints what was skipped and why
+./do test    formatting, vet, staticcheck, all tests, and some of them under the race detector; prints what
+             was skipped and why; or the tests of the packages named
 ./do check   formatting, vet and staticcheck alone
 ./do race    all tests under the race detector, and the dew that they start (installs gcc); or those of the
              packages named, as in: ./do race ./router ./tests/foundation
