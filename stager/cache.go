@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -77,7 +78,62 @@ func (w *work) share(build string) error {
 	if err != nil {
 		return err
 	}
-	return w.link(from, build)
+	if w.shares.fresh(build, from) {
+		return nil
+	}
+	if err := w.link(from, build); err != nil {
+		return err
+	}
+	w.shares.note(build, from)
+	return nil
+}
+
+// shareAgain is how long a cache is believed to have what was put into it: the go
+// command drops what it has not used for five days.
+const shareAgain = time.Hour
+
+// shares remembers which layer was put into which folder, since to look costs a
+// twentieth of a small build.
+type shares struct {
+	mu   sync.Mutex // guards last
+	last map[string]sharing
+}
+
+type sharing struct {
+	layer string
+	into  folder
+	at    time.Time
+}
+
+func (s *shares) fresh(build, layer string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.last[build]
+	return last.layer == layer && last.into == folderAt(build) && time.Since(last.at) < shareAgain
+}
+
+func (s *shares) note(build, layer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil || len(s.last) > 10_000 { // of spaces that are gone, most
+		s.last = map[string]sharing{}
+	}
+	s.last[build] = sharing{layer, folderAt(build), time.Now()}
+}
+
+// folder tells one folder from another that was made in its place, which may have
+// the same inode.
+type folder struct {
+	inode uint64
+	born  unix.StatxTimestamp
+}
+
+func folderAt(path string) (f folder) {
+	var s unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &s) == nil {
+		f = folder{s.Ino, s.Btime}
+	}
+	return f
 }
 
 // link puts the files of one build cache into another.

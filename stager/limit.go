@@ -83,16 +83,14 @@ func (w *work) limit(c *sandbox.Config) (group, error) {
 	return group{g, func() {}}, nil
 }
 
-// watchDisk ends the returned context when what is below the folders has grown
-// by more than the limit. It measures from time to time: what is written between
-// two looks is bounded by the speed of the disk.
-func (w *work) watchDisk(dirs ...string) (ctx context.Context, stop func()) {
+// watchDisk ends the returned context when what the build writes is more than the
+// limit: all that is in the fresh folders, and what is more in the kept ones than
+// at the first look. It looks from time to time: what is written between two looks
+// is bounded by the speed of the disk, and a quick build is not looked at.
+func (w *work) watchDisk(fresh []string, kept ...string) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	if w.Limits.Disk <= 0 {
 		return ctx, func() { cancel(nil) }
-	}
-	if w.allowed == 0 { // the limit is for all commands of a build
-		w.allowed = used(dirs) + w.Limits.Disk
 	}
 	done := make(chan struct{})
 	go func() {
@@ -104,7 +102,11 @@ func (w *work) watchDisk(dirs ...string) (ctx context.Context, stop func()) {
 			case <-time.After(pause):
 			}
 			begun := time.Now()
-			if used(dirs) > w.allowed {
+			before := used(kept)
+			if w.allowed == 0 { // the limit is for all commands of a build
+				w.allowed = before + w.Limits.Disk
+			}
+			if before+used(fresh) > w.allowed {
 				cancel(because(ErrLimit, "it writes more than %d MiB to disk", w.Limits.Disk>>20))
 				return
 			}

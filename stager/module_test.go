@@ -100,8 +100,10 @@ func TestWritingTooMuchEndsABuild(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "before"), make([]byte, 5000), 0o644))
 	synctest.Test(t, func(t *testing.T) {
-		w := &work{Request: &Request{Limits: Limits{Disk: 1000 + block}}, ctx: t.Context()}
-		ctx, stop := w.watchDisk(dir)
+		w := &work{Request: &Request{Limits: Limits{Disk: 5000 + 1000 + 3*block}}, ctx: t.Context()} // the folder is a block too
+		kept := t.TempDir()
+		check(t, os.WriteFile(filepath.Join(kept, "by builds of before"), make([]byte, 1<<20), 0o644))
+		ctx, stop := w.watchDisk([]string{dir}, kept)
 		defer stop()
 		check(t, os.WriteFile(filepath.Join(dir, "little"), make([]byte, 1000), 0o644))
 		stopped := make(chan struct{})
@@ -116,7 +118,7 @@ func TestWritingTooMuchEndsABuild(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) { // without a limit nobody watches
 		w := &work{Request: &Request{}, ctx: t.Context()}
-		ctx, stop := w.watchDisk(dir)
+		ctx, stop := w.watchDisk([]string{dir})
 		if ctx.Err() != nil {
 			t.Error(ctx.Err())
 		}

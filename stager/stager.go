@@ -45,8 +45,9 @@ type Builder struct {
 	bare atomic.Bool
 	// used are the locks of the shadow and of the compiled standard library that it
 	// builds with, held until the process ends.
-	used  []*os.File
-	crowd crowd
+	used   []*os.File
+	crowd  crowd
+	shares shares
 }
 
 // New prepares a builder: it finds Go and makes its shadow where it is missing.

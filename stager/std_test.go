@@ -69,6 +69,23 @@ func TestLayersOfTheStandardLibrary(t *testing.T) {
 		t.Errorf("layers of %d and %d files", len(first), len(second))
 	}
 	check(t, b.Warm(t.Context(), func(step string) { t.Error("warm, and yet:", step) }))
+	// A cache gets each layer once, and again when it was removed.
+	cache := filepath.Join(t.TempDir(), "build")
+	for _, want := range []bool{true, false, true} {
+		if want {
+			check(t, os.RemoveAll(cache))
+			check(t, os.Mkdir(cache, 0o755))
+		}
+		before, err := filepath.Glob(filepath.Join(cache, "??", "*"))
+		check(t, err)
+		for _, f := range before {
+			check(t, os.Remove(f))
+		}
+		check(t, w.share(cache))
+		if after, _ := filepath.Glob(filepath.Join(cache, "??", "*")); (len(after) > 0) != want {
+			t.Errorf("%d files are shared, want any: %v", len(after), want)
+		}
+	}
 	if dir, _ := w.std(); dir != filepath.Join(b.base(), "1", "build") {
 		t.Errorf("std is in %s", dir)
 	}

@@ -138,7 +138,7 @@ func (w *work) sandboxed(out, errs io.Writer, env, args []string) (int, error) {
 		return 0, err
 	}
 	defer group.remove()
-	ctx, full := w.watchDisk(w.out(), w.tmp(), build, modules)
+	ctx, full := w.watchDisk([]string{w.out(), w.tmp()}, build, modules)
 	defer full()
 	status, err := sandbox.Run(ctx, c)
 	switch {
