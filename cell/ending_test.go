@@ -124,3 +124,31 @@ func TestBootIsTold(t *testing.T) {
 		t.Errorf("%s, was %s", after, before)
 	}
 }
+
+// TestStoppedWhileItWaits: an instance that was not started before it is not
+// wanted any more has not crashed.
+func TestStoppedWhileItWaits(t *testing.T) {
+	h := newHouse(t)
+	h.open()
+	for range startsAtOnce { // others are being started
+		h.cell.starts <- struct{}{}
+	}
+	p := h.place(h.placement("app", "./app serve"))
+	h.until("it waits", func() bool { return len(h.cell.list()) == 1 })
+	h.unplace(p)
+	if r := h.untilState(p, cf.InstanceEnded); r.Status != 0 || r.Details != "It was stopped before it was started." {
+		t.Errorf("%+v", r)
+	}
+	if err := h.store.View(t.Context(), func(tx cf.Tx) error {
+		crashes, err := cf.List[cf.Crash](tx, cf.Query{})
+		if len(crashes) != 0 {
+			t.Errorf("it is said to have crashed: %+v", crashes[0])
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range startsAtOnce {
+		<-h.cell.starts
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -146,6 +147,10 @@ func (i *instance) live(ctx context.Context) {
 		if err := i.create(ctx); err != nil {
 			if ctx.Err() != nil {
 				return // the next cell finds the placement and begins again
+			}
+			if errors.Is(err, errUnwanted) {
+				i.finish(ending{text: "It was stopped before it was started."})
+				return
 			}
 			i.tell(true, "Failed to create container: %v", err)
 			i.finish(ending{status: 255, text: "failed to start: " + err.Error(), reason: cf.CrashNotStarted})

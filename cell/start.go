@@ -21,6 +21,9 @@ import (
 	"github.com/dewpaas/dew/vnet"
 )
 
+// errUnwanted is no failure: the instance was asked to end while it waited.
+var errUnwanted = errors.New("it was stopped before it was started")
+
 // create makes the guest of a placement.
 func (i *instance) create(ctx context.Context) error {
 	p := &i.label.Placement
@@ -28,7 +31,7 @@ func (i *instance) create(ctx context.Context) error {
 	case i.c.starts <- struct{}{}:
 		defer func() { <-i.c.starts }()
 	case <-i.stop:
-		return errors.New("it was stopped before it was started")
+		return errUnwanted
 	case <-ctx.Done():
 		return ctx.Err()
 	}

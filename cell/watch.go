@@ -118,6 +118,10 @@ func (w *watch) look(ctx context.Context) string {
 // that is wrong, or a refusal, is believed at once.
 const silences = 3
 
+// silence is how long after one the next check is made: a host is busy for longer
+// than a moment.
+const silence = 5 * time.Second
+
 // ill tells whether a guest that was healthy must end for what its last check found,
 // and otherwise says when the next is due.
 func (w *watch) ill(now time.Time) bool {
@@ -127,7 +131,7 @@ func (w *watch) ill(now time.Time) bool {
 		return w.problem != ""
 	}
 	if w.silent < silences {
-		w.nextHealth = now.Add(time.Second)
+		w.nextHealth = now.Add(min(silence, w.health.interval))
 		return false
 	}
 	return true

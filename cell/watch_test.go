@@ -73,7 +73,7 @@ func TestSilences(t *testing.T) {
 			}
 			pause := every
 			if letter == 's' {
-				pause = time.Second // whether it was the host is known soon
+				pause = silence // whether it was the host is known sooner
 			}
 			if got := w.nextHealth.Sub(now); got != pause {
 				t.Errorf("%s: the next check after %c is due in %v, want %v", checks, letter, got, pause)

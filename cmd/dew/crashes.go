@@ -41,8 +41,12 @@ func (r *crashesCmd) Run(ctx context.Context, c *console) error {
 	}
 	var rows [][]cell
 	for _, k := range page.Resources {
+		ran := "-"
+		if !k.BeganAt.IsZero() {
+			ran = k.EndedAt.Sub(k.BeganAt).String()
+		}
 		rows = append(rows, []cell{{k.EndedAt.Local().Format(time.DateTime), faint}, {k.GUID[:min(8, len(k.GUID))], cyan}, {text: k.Type + "/" + strconv.Itoa(k.Index)},
-			{text: k.EndedAt.Sub(k.BeganAt).String()}, {k.Description, red}})
+			{text: ran}, {k.Description, red}})
 	}
 	s.table([]string{"time", "crash", "instance", "ran", "why"}, rows)
 	return nil
