@@ -364,3 +364,21 @@ func TestBrokenInvariant(t *testing.T) {
 	}
 	f.do(401, "", "GET", "/v3/apps", "")
 }
+
+// TestWhoHasGoneIsNoError: a request that its client gave up is nothing for the
+// operator to read about; one that failed is.
+func TestWhoHasGoneIsNoError(t *testing.T) {
+	var said bytes.Buffer
+	f := foundationWith(t, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&said, nil)) })
+	here := httptest.NewRequest("GET", "/v3/apps", nil)
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	f.api.fail(httptest.NewRecorder(), here.WithContext(ctx), context.Canceled)
+	if said.Len() != 0 {
+		t.Errorf("of one who has gone: %s", said.String())
+	}
+	f.api.fail(httptest.NewRecorder(), here, io.ErrUnexpectedEOF)
+	if !strings.Contains(said.String(), "request failed") {
+		t.Errorf("of a failure: %s", said.String())
+	}
+}

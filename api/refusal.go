@@ -78,7 +78,7 @@ func explain(err error) (r *refusal, hidden error) {
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	shown, hidden := explain(err)
-	if hidden != nil {
+	if hidden != nil && r.Context().Err() == nil { // who has gone made it fail himself
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "request", w.Header().Get(requestID), "err", hidden)
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
