@@ -24,7 +24,7 @@ const poll = 5 * time.Second
 
 // emptyFor is how long a route without an instance is told to clients as one that
 // will have some again (503). Then it is as one that does not exist (404), as with
-// gorouter's EmptyPoolTimeout of the same length.
+// gorouter's EmptyPoolTimeout of the same length (ADR 93).
 const emptyFor = 10 * time.Second
 
 // Feed reads the ledger for one router.
