@@ -99,6 +99,14 @@ func (c *call) instances(p *cf.Process, a *cf.App) ([]cf.ActualLRP, error) {
 	return list, nil
 }
 
+// stopped are the instances of a process whose app is.
+func stopped(p *cf.Process, a *cf.App) (list []cf.ActualLRP) {
+	for index := range p.Instances {
+		list = append(list, cf.ActualLRP{ProcessGUID: p.GUID, Index: index, State: "DOWN", Since: a.UpdatedAt})
+	}
+	return list
+}
+
 func showHealth(h cf.HealthCheck) obj {
 	data := obj{}
 	if h.Type != "process" || h.Timeout > 0 {
@@ -156,6 +164,9 @@ func (s *Server) processRoutes(t table) {
 	t.get("/v3/processes/{guid}/process_instances", with((*call).processByGUID, look, func(c *call, p *cf.Process, a *cf.App) (any, error) {
 		c.then(func() error {
 			list, err := c.instances(p, a)
+			if a.State != cf.Started { // here, unlike in lists, what would run is shown
+				list = stopped(p, a)
+			}
 			c.late = obj{"resources": c.brief(list), "links": obj{"self": c.link("processes", p.GUID, "process_instances"), "process": c.link("processes", p.GUID)}}
 			return err
 		})

@@ -135,6 +135,11 @@ func TestFilters(t *testing.T) {
 	f.want(f.do(200, token, "GET", "/v3/apps/"+app+"/revisions?deployable=true", ""), "pagination.total_results", 0.0)
 	f.want(f.do(200, token, "GET", "/v3/apps/"+app+"/processes/web?embed=process_instances", ""), "process_instances.#", 0.0)
 	f.do(400, token, "GET", "/v3/apps/"+app+"/processes/web?embed=all", "")
+	web := guid(f.do(200, token, "GET", "/v3/apps/"+app+"/processes/web", ""))
+	f.do(202, token, "POST", "/v3/processes/"+web+"/actions/scale", `{"instances":2}`)
+	down := f.do(200, token, "GET", "/v3/processes/"+web+"/process_instances", "")
+	f.want(down, "resources.#", 2.0)
+	f.want(down, "resources.1.state", "DOWN")
 }
 
 // TestSharedDomains: a domain is shared as often as one likes, and stays while it is.

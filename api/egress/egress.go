@@ -2,6 +2,8 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +25,10 @@ type Guard struct {
 	// reach as anybody.
 	Self  []netip.Prefix
 	Gates []uint16
+
+	// Roots are whom servers of brokers and drains must have their certificates
+	// from. nil: whom the system trusts.
+	Roots *x509.CertPool
 }
 
 // ErrRefused is an address that tenants may not make the platform talk to.
@@ -105,6 +111,7 @@ func (g Guard) Client(timeout time.Duration) *http.Client {
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				return g.Dial(ctx, network, address, 10*time.Second)
 			},
+			TLSClientConfig:     &tls.Config{RootCAs: g.Roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout: 10 * time.Second, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
 		},
 	}

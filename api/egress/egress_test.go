@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -60,5 +61,26 @@ func TestNamesAreCheckedWhenDialed(t *testing.T) {
 	}
 	if _, err := loop.Dialer(time.Minute).Dial("tcp", net.JoinHostPort("169.254.169.254", "80")); !errors.Is(err, ErrRefused) {
 		t.Errorf("metadata service: %v", err)
+	}
+}
+
+// TestRoots: the server of a broker is believed when its certificate comes from Roots.
+func TestRoots(t *testing.T) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	ours := x509.NewCertPool()
+	ours.AddCert(s.Certificate())
+	for _, c := range []struct {
+		roots *x509.CertPool
+		ok    bool
+	}{{ours, true}, {nil, false}, {x509.NewCertPool(), false}} {
+		g := Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: c.roots}
+		answer, err := g.Client(time.Minute).Get(s.URL)
+		if (err == nil) != c.ok {
+			t.Errorf("%v: %v", c, err)
+		}
+		if err == nil {
+			answer.Body.Close()
+		}
 	}
 }

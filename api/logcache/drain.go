@@ -83,8 +83,9 @@ func (d *drain) hold(l line, sign int64) bool {
 	return own <= drainBytes && all <= allBytes
 }
 
-// SetGuard sets where drains may connect to. Call it before SetDrains.
-func (c *Cache) SetGuard(g egress.Guard) { c.guard = g }
+// SetGuard sets where drains may connect to, and whom they trust. Call it before
+// SetDrains.
+func (c *Cache) SetGuard(g egress.Guard) { c.guard, c.roots = g, g.Roots }
 
 // SetDrains makes these the drains: what is not there yet starts, what is no
 // longer wanted ends, the others go on undisturbed. What starts begins with the

@@ -158,6 +158,11 @@ func (f *platform) guard() egress.Guard {
 		g.Gates = f.street.ports()
 	}
 	var err error
+	if f.street != nil && f.street.flags.TLS { // brokers and drains that are apps of this foundation
+		if g.Roots, err = developmentRoots(filepath.Join(f.data, "tls")); err != nil {
+			f.log.Warn("brokers and drains that are apps cannot be reached by HTTPS", "err", err)
+		}
+	}
 	if g.Self, err = resolver.HostAddresses(); err != nil {
 		f.log.Warn("syslog drains and brokers of tenants may reach this machine", "err", err)
 	}

@@ -180,6 +180,23 @@ func (t *street) develop(c *console, folder string) error {
 	return nil
 }
 
+// developmentRoots are whom the system trusts, and the CA of develop.
+func developmentRoots(folder string) (*x509.CertPool, error) {
+	if _, err := router.OpenDevelopmentCA(folder, time.Now()); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil { // a machine without certificates
+		roots = x509.NewCertPool()
+	}
+	roots.AppendCertsFromPEM(text)
+	return roots, nil
+}
+
 // ask gets certificates from an ACME authority.
 func (t *street) ask(folder string, known func(string) bool) error {
 	s := t.flags
