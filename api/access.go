@@ -265,6 +265,14 @@ func (c *call) actor() cf.Actor {
 	return a
 }
 
+// recordBits records what happened to a package or a droplet as an event of its app.
+func (c *call) recordBits(r cf.Record, verb string) error {
+	kind, keys := strings.TrimSuffix(string(r.Noun()), "s"), r.Keys()
+	space, _ := keys["space_guid"].(string)
+	app, _ := keys["app_guid"].(string)
+	return c.recordIn(space, "audit.app."+kind+"."+verb, cf.Actor{GUID: app, Type: "app"}, obj{kind + "_guid": r.Base().GUID})
+}
+
 // recordIn is record for a thing that lives in a space.
 func (c *call) recordIn(space, event string, target cf.Actor, data map[string]any) error {
 	s, err := cf.Get[cf.Space](c.tx, space)

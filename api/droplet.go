@@ -180,7 +180,7 @@ func (c *call) uploadDroplet(w http.ResponseWriter) error {
 		if err := c.tx.Save(d); err != nil {
 			return err
 		}
-		if err := c.recordIn(d.SpaceGUID, "audit.app.droplet.upload", cf.Actor{GUID: d.AppGUID, Type: "app"}, obj{"droplet_guid": d.GUID}); err != nil {
+		if err := c.recordBits(d, "upload"); err != nil {
 			return err
 		}
 		_, err := c.done("droplet.upload")
@@ -236,24 +236,19 @@ func (c *counted) Read(b []byte) (int, error) {
 }
 
 func (c *call) downloadDroplet(w http.ResponseWriter) error {
-	var d *cf.Droplet
-	err := c.transact(true, func() (err error) {
-		if d, err = find[cf.Droplet](c, "Droplet", look); err != nil {
-			return err
+	return c.redirect(w, "droplets", func() (string, error) {
+		d, err := find[cf.Droplet](c, "Droplet", look)
+		if err != nil {
+			return "", err
 		}
-		if _, err := c.space(d.SpaceGUID, take, "Droplet"); err != nil {
-			return err
+		if _, err := c.space(d.SpaceGUID, secrets, "Droplet"); err != nil {
+			return "", err
 		}
 		if d.State != "STAGED" || c.droplets == nil {
-			return unprocessable("Droplet has no bits to download.")
+			return "", unprocessable("Droplet has no bits to download.")
 		}
-		return c.recordIn(d.SpaceGUID, "audit.app.droplet.download", cf.Actor{GUID: d.AppGUID, Type: "app"}, obj{"droplet_guid": d.GUID})
+		return d.Checksum, c.recordBits(d, "download")
 	})
-	if err != nil {
-		return err
-	}
-	http.Redirect(w, c.r, c.ticket("droplets", d.Checksum), http.StatusFound)
-	return nil
 }
 
 // sendDroplet breaks the connection off when the droplet cannot be read to its

@@ -113,7 +113,7 @@ func (c *call) deletePackage() (any, error) {
 	if err := c.tx.Delete(p); err != nil {
 		return nil, err
 	}
-	if err := c.recordIn(p.SpaceGUID, "audit.app.package.delete", cf.Actor{GUID: p.AppGUID, Type: "app"}, obj{"package_guid": p.GUID}); err != nil {
+	if err := c.recordBits(p, "delete"); err != nil {
 		return nil, err
 	}
 	return c.done("package.delete")
@@ -174,7 +174,7 @@ func (c *call) upload(w http.ResponseWriter) error {
 		if answer, err = showPackage(c, p); err != nil {
 			return err
 		}
-		return c.recordIn(p.SpaceGUID, "audit.app.package.upload", cf.Actor{GUID: p.AppGUID, Type: "app"}, obj{"package_guid": p.GUID})
+		return c.recordBits(p, "upload")
 	})
 	if err == nil {
 		reply(w, http.StatusOK, answer)
@@ -376,19 +376,14 @@ func (c *call) uploadError(err error) error {
 }
 
 func (c *call) downloadPackage(w http.ResponseWriter) error {
-	var p *cf.Package
-	err := c.transact(true, func() (err error) {
-		if p, err = find[cf.Package](c, "Package", secrets); err != nil {
-			return err
+	return c.redirect(w, "packages", func() (string, error) {
+		p, err := find[cf.Package](c, "Package", secrets)
+		if err == nil && p.State != ready {
+			err = unprocessable("Package has no bits to download.")
 		}
-		if p.State != ready {
-			return unprocessable("Package has no bits to download.")
+		if err != nil {
+			return "", err
 		}
-		return c.recordIn(p.SpaceGUID, "audit.app.package.download", cf.Actor{GUID: p.AppGUID, Type: "app"}, obj{"package_guid": p.GUID})
+		return p.Checksum, c.recordBits(p, "download")
 	})
-	if err != nil {
-		return err
-	}
-	http.Redirect(w, c.r, c.ticket("packages", p.Checksum), http.StatusFound)
-	return nil
 }

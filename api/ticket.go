@@ -50,3 +50,14 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/zip")
 	http.ServeContent(w, r, "", time.Time{}, f)
 }
+
+// redirect sends the client to a ticket. load finds for which bytes, and notes who
+// gets them.
+func (c *call) redirect(w http.ResponseWriter, kind string, load func() (sum string, err error)) error {
+	var sum string
+	if err := c.transact(true, func() (err error) { sum, err = load(); return err }); err != nil {
+		return err
+	}
+	http.Redirect(w, c.r, c.ticket(kind, sum), http.StatusFound)
+	return nil
+}
