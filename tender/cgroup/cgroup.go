@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,6 +139,9 @@ func (g *Group) make(h *Host) error {
 		if err := os.Mkdir(above, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+		if name == "cpu" && !c.v2 {
+			weigh(above)
+		}
 		if c.v2 {
 			delegate(above, name)
 		}
@@ -158,6 +162,19 @@ func (g *Group) make(h *Host) error {
 // worked shows when the limit is written.
 func delegate(dir, name string) {
 	os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0)
+}
+
+// weigh gives all guests together the weight of one busy thread a CPU, as they
+// would have without groups. A new group of version 1 weighs as much as a single
+// thread beside it, so that a client of two threads on the same CPUs stopped a
+// guest for each of its answers. What somebody has set already stays. In version 2
+// groups compete with groups alone.
+func weigh(above string) {
+	const oneThread = 1024 // NICE_0_LOAD (kernel/sched/sched.h)
+	file := filepath.Join(above, "cpu.shares")
+	if b, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(b)) == strconv.Itoa(oneThread) {
+		os.WriteFile(file, []byte(strconv.Itoa(oneThread*runtime.NumCPU())), 0)
+	}
 }
 
 const quotaPeriod = 100_000 // microseconds, the kernel's default

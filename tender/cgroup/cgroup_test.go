@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,30 @@ func TestV2Files(t *testing.T) {
 	os.WriteFile(filepath.Join(root, parent, "a", "memory.events"), []byte("oom 2\noom_kill 1\noom_group_kill 0\n"), 0o600)
 	if !g.OOMKilled() {
 		t.Error("the kill is not seen")
+	}
+}
+
+// TestWeightOfAllGuests: as many threads as there are CPUs, unless somebody has
+// said otherwise.
+func TestWeightOfAllGuests(t *testing.T) {
+	root := t.TempDir()
+	h := &Host{controllers: map[string]controller{"cpu": {dir: root}}}
+	file := filepath.Join(root, parent, "cpu.shares")
+	if err := os.Mkdir(filepath.Join(root, parent), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ was, want string }{
+		"new": {"1024\n", strconv.Itoa(1024 * runtime.NumCPU())}, "set": {"300\n", "300\n"},
+	} {
+		if err := os.WriteFile(file, []byte(c.was), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Create(name, Limits{}); err != nil {
+			t.Fatal(err)
+		}
+		if b, _ := os.ReadFile(file); string(b) != c.want {
+			t.Errorf("%s: %q, want %q", name, b, c.want)
+		}
 	}
 }
 
