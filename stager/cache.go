@@ -42,7 +42,7 @@ func (w *work) caches(kind string) (build, modules string, err error) {
 	base := w.tenantFolder(kind, w.Tenant)
 	build, modules = filepath.Join(base, "build"), filepath.Join(base, "modules")
 	err = errors.Join(os.MkdirAll(base, 0o700), w.writable(build), w.writable(modules))
-	if err == nil && w.Tenant != "" {
+	if err == nil {
 		err = w.share(build)
 	}
 	return build, modules, err
@@ -78,7 +78,7 @@ func (w *work) share(build string) error {
 	if err != nil {
 		return err
 	}
-	if w.shares.fresh(build, from) {
+	if from == "" || w.shares.fresh(build, from) {
 		return nil
 	}
 	if err := w.link(from, build); err != nil {

@@ -257,8 +257,9 @@ func TestWhatIsNotUsedGoes(t *testing.T) {
 // the caller, who may be root, does there later must stay there.
 func TestALinkInACacheLeadsNowhere(t *testing.T) {
 	b := workshop(t)
-	w, err := b.work(t.Context(), &Request{Files: os.DirFS("/dev/null")})
+	w, err := b.work(t.Context(), &Request{Tenant: "links", Files: os.DirFS("/dev/null")})
 	check(t, err)
+	defer b.Forget(func(tenant string) bool { return tenant != "links" })
 	defer w.remove()
 	cache, victim := t.TempDir(), t.TempDir()
 	check(t, os.Chmod(victim, 0o700))

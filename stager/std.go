@@ -56,13 +56,17 @@ func (b *Builder) Warm(ctx context.Context, step func(string)) error {
 }
 
 // std is the folder of the last layer that is there. Without any, the first is
-// compiled, or waited for.
+// compiled, or waited for; a build without a tenant, of which there may never be
+// another, compiles what it needs instead, and gets "".
 func (w *work) std() (dir string, err error) {
 	for i := range slices.Backward(w.c.Std) {
 		build, complete := w.layerPlace(i)
 		if _, err := os.Stat(complete); err == nil {
 			return build, nil
 		}
+	}
+	if w.Tenant == "" {
+		return "", nil
 	}
 	defer w.crowd.wait()()
 	return w.layer(0)

@@ -40,6 +40,12 @@ func TestLayersOfTheStandardLibrary(t *testing.T) {
 		t.Skip("compiles package runtime")
 	}
 	b := tiny(t)
+	alone, err := b.work(t.Context(), &Request{Files: os.DirFS("/dev/null")})
+	check(t, err)
+	defer alone.remove()
+	if dir, err := alone.std(); dir != "" || err != nil {
+		t.Errorf("a build without tenant gets %q, %v", dir, err)
+	}
 	// Interrupted in the middle of the first layer: what is there stays.
 	ctx, interrupt := context.WithCancel(t.Context())
 	var steps []string
@@ -86,8 +92,10 @@ func TestLayersOfTheStandardLibrary(t *testing.T) {
 			t.Errorf("%d files are shared, want any: %v", len(after), want)
 		}
 	}
-	if dir, _ := w.std(); dir != filepath.Join(b.base(), "1", "build") {
-		t.Errorf("std is in %s", dir)
+	for _, w := range []*work{w, alone} {
+		if dir, _ := w.std(); dir != filepath.Join(b.base(), "1", "build") {
+			t.Errorf("std is in %s", dir)
+		}
 	}
 }
 
