@@ -380,7 +380,7 @@ func (b *bridge) modify(resp *http.Response) error {
 		}
 	}
 	if x.session.renewed || len(x.session.wanted) > 0 && string(x.session.wanted) != x.used.Instance {
-		line := appendVcapCookie(nil, x.used.Instance, x.session.attrs)
+		line := appendVcapCookie(nil, x.used.Instance, x.pool.key.Path, x.session.attrs)
 		resp.Header.Add("Set-Cookie", strings.TrimSpace(strings.TrimPrefix(string(line), "Set-Cookie: ")))
 	}
 	return nil

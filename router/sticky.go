@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"cmp"
 
 	"github.com/dewpaas/dew/router/http1"
 )
@@ -72,10 +73,12 @@ func (x *exchange) appendStickyCookie(dst []byte) []byte {
 	if x.session.renewed {
 		attrs = x.session.attrs
 	}
-	return appendVcapCookie(dst, x.up.endpoint.Instance, attrs)
+	return appendVcapCookie(dst, x.up.endpoint.Instance, x.pool.key.Path, attrs)
 }
 
-func appendVcapCookie(dst []byte, instance string, attrs []byte) []byte {
+// appendVcapCookie sets the cookie for the path of the route, unless the app's own
+// names another: apps below one host have sessions of their own, as with gorouter.
+func appendVcapCookie(dst []byte, instance, route string, attrs []byte) []byte {
 	dst = append(dst, "Set-Cookie: "+vcapID+"="...)
 	dst = append(dst, instance...)
 	path, secure := false, false
@@ -98,7 +101,7 @@ func appendVcapCookie(dst []byte, instance string, attrs []byte) []byte {
 		dst = append(append(dst, "; "...), a...)
 	}
 	if !path {
-		dst = append(dst, "; Path=/"...)
+		dst = append(append(dst, "; Path="...), cmp.Or(route, "/")...)
 	}
 	dst = append(dst, "; HttpOnly"...)
 	if secure {
