@@ -241,7 +241,7 @@ func (c *call) downloadDroplet(w http.ResponseWriter) error {
 		if err != nil {
 			return "", err
 		}
-		if _, err := c.space(d.SpaceGUID, secrets, "Droplet"); err != nil {
+		if _, err := c.space(d.SpaceGUID, take, "Droplet"); err != nil {
 			return "", err
 		}
 		if d.State != "STAGED" || c.droplets == nil {
