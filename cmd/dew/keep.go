@@ -20,12 +20,12 @@ func (k keepCmd) Run(ctx context.Context) error {
 	return keeper.Serve(context.WithoutCancel(ctx), k.Folder, map[string]keeper.Maker{
 		"process": func(context.Context) (tender.Tender, error) { return process.New() },
 		"qemu": func(ctx context.Context) (tender.Tender, error) {
-			jail, done, err := scratch("jail")
+			root, done, err := jail()
 			if err != nil {
 				return nil, err
 			}
 			remove = done
-			return qemu.Find(ctx, jail)
+			return qemu.Find(ctx, root)
 		},
 	})
 }

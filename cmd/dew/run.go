@@ -93,15 +93,12 @@ func attend(ctx context.Context, i tender.Instance, again <-chan os.Signal, c *c
 // tenderOf makes the tender that the user asked for.
 func (l *launch) tenderOf(ctx context.Context) (tender.Tender, error) {
 	if l.run.Tender == "qemu" {
-		jail, remove, err := scratch("jail")
+		root, remove, err := jail()
 		if err != nil {
 			return nil, err
 		}
 		l.onClose(remove)
-		if err := os.Chmod(jail, 0o555); err != nil { // QEMU enters it as nobody special
-			return nil, err
-		}
-		return qemu.Find(ctx, jail)
+		return qemu.Find(ctx, root)
 	}
 	t, err := process.New()
 	if err != nil {

@@ -12,7 +12,20 @@ import (
 // it. Its lock ends with the process at the latest: what processes that were killed
 // left is known by that, and removed here.
 func scratch(kind string) (dir string, remove func(), err error) {
-	pattern := filepath.Join(os.TempDir(), "dew-"+kind+"-")
+	return scratchIn(os.TempDir(), kind)
+}
+
+// jail makes QEMU's root: an empty folder that nobody's uid must reach. /run is open
+// to all, which a TMPDIR of root's own need not be.
+func jail() (dir string, remove func(), err error) {
+	if os.Geteuid() != 0 {
+		return scratch("jail")
+	}
+	return scratchIn("/run", "jail")
+}
+
+func scratchIn(parent, kind string) (dir string, remove func(), err error) {
+	pattern := filepath.Join(parent, "dew-"+kind+"-")
 	old, _ := filepath.Glob(pattern + "*") // the pattern is well-formed
 	for _, dir := range old {
 		if lock := own(dir); lock != nil {
@@ -21,7 +34,7 @@ func scratch(kind string) (dir string, remove func(), err error) {
 		}
 	}
 	for range 100 {
-		if dir, err = os.MkdirTemp("", "dew-"+kind+"-"); err != nil {
+		if dir, err = os.MkdirTemp(parent, "dew-"+kind+"-"); err != nil {
 			return "", nil, err
 		}
 		if lock := own(dir); lock != nil {

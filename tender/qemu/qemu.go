@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,11 +72,28 @@ func Find(ctx context.Context, jail string) (*Tender, error) {
 		if err := os.Chmod(jail, 0o755); err != nil { // nobody's uid must reach it
 			return nil, fmt.Errorf("QEMU's root directory: %w", err)
 		}
+		if err := reachable(jail); err != nil {
+			return nil, err
+		}
 		if t.groups, err = cgroup.Probe(); err != nil {
 			return nil, fmt.Errorf("find control groups: %w", err)
 		}
 	}
 	return t, nil
+}
+
+// reachable refuses a folder below one that is not open to all: QEMU enters it with
+// a uid of its own.
+func reachable(dir string) error {
+	dir, err := filepath.Abs(dir)
+	for err == nil && dir != "/" {
+		var info os.FileInfo
+		if info, err = os.Stat(dir); err == nil && info.Mode()&0o001 == 0 {
+			return fmt.Errorf("QEMU's root directory is below %s, which is not searchable for all. Remedy: set TMPDIR to a folder that is, or chmod o+x %s", dir, dir)
+		}
+		dir = filepath.Dir(dir)
+	}
+	return err
 }
 
 // Reap ends and removes what callers that died have left behind. dead tells by

@@ -351,3 +351,29 @@ func field(proc, name string) string {
 	}
 	return ""
 }
+
+// A root that QEMU's uid cannot reach is refused with words, not by QEMU.
+func TestRootMustBeReachable(t *testing.T) {
+	installed(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: without it QEMU has no root of its own")
+	}
+	private, err := os.MkdirTemp("", "qemu") // 0700
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(private)
+	jail := private + "/jail"
+	if err := os.Mkdir(jail, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(t.Context(), jail); err == nil || !strings.Contains(err.Error(), "chmod o+x "+private) {
+		t.Error(err)
+	}
+	if err := os.Chmod(private, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(t.Context(), jail); err != nil {
+		t.Error(err)
+	}
+}
