@@ -286,8 +286,27 @@ func (c *Cell) keeper(ctx context.Context, lost *keeper.Client) (*keeper.Client,
 			return nil, err
 		}
 	}
+	if lost != nil {
+		if err := c.sweep(ctx, k); err != nil {
+			c.cfg.Log.Error("cell: guests that ended with their keeper left something behind", "err", err)
+		}
+	}
 	c.client = k
 	return k, nil
+}
+
+// sweep removes the control groups of guests that no keeper holds: they ended with
+// the one that was lost.
+func (c *Cell) sweep(ctx context.Context, k *keeper.Client) error {
+	list, err := k.List(ctx)
+	if err != nil {
+		return err
+	}
+	kept := map[string]bool{}
+	for _, g := range list {
+		kept[g.Name] = true
+	}
+	return c.groups.Reap(func(name string) bool { return strings.HasPrefix(name, c.prefix) && !kept[name] })
 }
 
 // loadReports reads what this cell has said before.
@@ -305,9 +324,7 @@ func (c *Cell) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ours := map[string]bool{}
 	for _, kept := range list {
-		ours[kept.Name] = true
 		g, err := c.client.Adopt(ctx, kept.Name)
 		if err != nil {
 			return fmt.Errorf("adopt %s: %w", kept.Name, err)
@@ -329,8 +346,7 @@ func (c *Cell) adopt(ctx context.Context) error {
 		c.instances[l.Placement.GUID] = i
 		c.wiring.local[l.Placement.GUID] = l
 	}
-	// Groups of guests that ended with their keeper are left behind.
-	return c.groups.Reap(func(name string) bool { return strings.HasPrefix(name, c.prefix) && !ours[name] })
+	return c.sweep(ctx, c.client)
 }
 
 // Wake makes the cell look at its placements now. It never blocks.
