@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -66,12 +67,13 @@ func (c *call) brief(list []cf.ActualLRP) []obj {
 	return out
 }
 
-// since is for how many seconds an instance has been in its state.
+// since is for how many seconds an instance has been in its state, begun ones
+// included: 0 is for those that never were in one.
 func (c *call) since(i cf.ActualLRP) int {
 	if i.Since.IsZero() {
 		return 0
 	}
-	return max(0, int(c.now().Sub(i.Since).Seconds()))
+	return max(0, int(math.Ceil(c.now().Sub(i.Since).Seconds())))
 }
 
 // instances are the wanted instances of a process, each with what the cells say
