@@ -220,11 +220,10 @@ func (c *call) only() error {
 
 // enabled refuses what a feature flag forbids to everybody but admins.
 func (c *call) enabled(flag string) error {
-	on, err := c.flag(flag)
-	if err == nil && !on && !c.admin() {
-		err = disabled(flag)
+	if c.admin() {
+		return nil
 	}
-	return err
+	return c.permitted(flag)
 }
 
 // note records what happened to a record, named after its noun: most changes

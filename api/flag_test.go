@@ -1,6 +1,9 @@
 package api
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestFlagsAreEnforced: what an admin turns off is off, but not for admins.
 func TestFlagsAreEnforced(t *testing.T) {
@@ -39,6 +42,30 @@ func TestFlagsAreEnforced(t *testing.T) {
 	}
 	f.do(404, admin, "PATCH", "/v3/feature_flags/colour", `{"enabled":true}`)
 	f.do(422, admin, "PATCH", "/v3/feature_flags/app_scaling", `{}`)
+}
+
+// TestWordsOfAFlag: who turns something off can say why, until it is said otherwise.
+func TestWordsOfAFlag(t *testing.T) {
+	f := newRunning(t)
+	admin := f.login("admin", "pw")
+	ann, _, _, app := f.tenant(admin, "ann")
+	const flag = "/v3/feature_flags/task_creation"
+	f.want(f.do(200, ann, "GET", flag, ""), "updated_at", nil)
+	set := f.do(200, admin, "PATCH", flag, `{"enabled":false,"custom_error_message":"no tasks this week"}`)
+	f.want(set, "custom_error_message", "no tasks this week")
+	if set["updated_at"] == nil {
+		t.Error("a flag that was set does not say when")
+	}
+	refused := func(want string) {
+		t.Helper()
+		f.want(f.do(403, ann, "POST", "/v3/apps/"+app+"/tasks", `{"command":"x"}`), "errors.0.detail", want)
+	}
+	refused("Feature Disabled: no tasks this week")
+	f.do(200, admin, "PATCH", flag, `{"enabled":false}`)
+	refused("Feature Disabled: no tasks this week")
+	f.do(422, admin, "PATCH", flag, `{"enabled":false,"custom_error_message":"`+strings.Repeat("ä", 251)+`"}`)
+	f.do(200, admin, "PATCH", flag, `{"enabled":false,"custom_error_message":""}`)
+	refused("Feature Disabled: task_creation")
 }
 
 // TestSuspendedOrganization: only admins change anything in it; all may look.

@@ -62,18 +62,17 @@ func (c *call) embed(o obj, p *cf.Process) error {
 func (c *call) brief(list []cf.ActualLRP) []obj {
 	out := []obj{}
 	for _, i := range list {
-		out = append(out, obj{"index": i.Index, "state": i.State, "since": c.since(i)})
+		out = append(out, obj{"index": i.Index, "state": i.State, "since": int(math.Ceil(c.since(i)))}) // clients expect one from the start
 	}
 	return out
 }
 
-// since is for how many seconds an instance has been in its state, begun ones
-// included: 0 is for those that never were in one.
-func (c *call) since(i cf.ActualLRP) int {
+// since is for how many seconds an instance has been in its state.
+func (c *call) since(i cf.ActualLRP) float64 {
 	if i.Since.IsZero() {
 		return 0
 	}
-	return max(0, int(math.Ceil(c.now().Sub(i.Since).Seconds())))
+	return max(0, c.now().Sub(i.Since).Seconds())
 }
 
 // instances are the wanted instances of a process, each with what the cells say
@@ -431,7 +430,7 @@ func (c *call) stats(p *cf.Process, a *cf.App) (any, error) {
 }
 
 func (c *call) showStats(p *cf.Process, i cf.ActualLRP) obj {
-	o := obj{"index": i.Index, "instance_guid": i.InstanceGUID, "state": i.State, "type": p.Type, "uptime": c.since(i), "details": nullable(i.Details), "isolation_segment": nil, "routable": i.Routable}
+	o := obj{"index": i.Index, "instance_guid": i.InstanceGUID, "state": i.State, "type": p.Type, "uptime": int(c.since(i)), "details": nullable(i.Details), "isolation_segment": nil, "routable": i.Routable}
 	if i.State == "DOWN" {
 		return o
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/dewpaas/dew/cf"
 )
@@ -21,11 +22,35 @@ const flagPrefix = "flag:"
 
 // flag tells whether a feature is on.
 func (c *call) flag(name string) (bool, error) {
-	s, err := cf.First[cf.Setting](c.tx, cf.Is("guid", flagPrefix+name))
-	if err != nil || s == nil {
-		return flagDefaults()[name], err
+	s, err := c.flagSetting(name)
+	if err != nil {
+		return false, err
 	}
 	return s.Enabled, nil
+}
+
+// flagSetting is a flag as it was set, or as it is from the start: then it has no
+// times.
+func (c *call) flagSetting(name string) (*cf.Setting, error) {
+	s, err := cf.First[cf.Setting](c.tx, cf.Is("guid", flagPrefix+name))
+	if err == nil && s == nil {
+		s = &cf.Setting{Meta: cf.Meta{GUID: flagPrefix + name}, Enabled: flagDefaults()[name]}
+	}
+	return s, err
+}
+
+// permitted refuses what a flag forbids to everybody, admins too, in the words that
+// an admin chose for it. Flags for sharing are such: they say what tenants may have
+// from each other.
+func (c *call) permitted(flag string) error {
+	s, err := c.flagSetting(flag)
+	switch {
+	case err != nil || s.Enabled:
+		return err
+	case s.Error != "":
+		return disabled(s.Error)
+	}
+	return disabled(flag)
 }
 
 // seed makes, in an empty ledger, what every foundation has.
@@ -123,9 +148,19 @@ func visibleEvents(c *call, q *cf.Query) error {
 }
 
 func (c *call) showFlag(name string) (obj, error) {
-	on, err := c.flag(name)
-	return obj{"name": name, "enabled": on, "updated_at": nil, "custom_error_message": nil, "links": obj{"self": c.link("feature_flags", name)}}, err
+	s, err := c.flagSetting(name)
+	if err != nil {
+		return nil, err
+	}
+	var at any
+	if !s.UpdatedAt.IsZero() {
+		at = s.UpdatedAt
+	}
+	return obj{"name": name, "enabled": s.Enabled, "updated_at": at, "custom_error_message": nullable(s.Error), "links": obj{"self": c.link("feature_flags", name)}}, nil
 }
+
+// maxFlagError bounds the words of a flag, in characters.
+const maxFlagError = 250
 
 func (c *call) setFlag() (any, error) {
 	name := c.param("name")
@@ -135,17 +170,28 @@ func (c *call) setFlag() (any, error) {
 	if err := c.only(); err != nil {
 		return nil, err
 	}
-	var b struct{ Enabled *bool }
+	s, err := c.flagSetting(name)
+	if err != nil {
+		return nil, err
+	}
+	b := struct {
+		Enabled *bool
+		Error   *string `json:"custom_error_message"` // null, or none: as it was; "": none
+	}{Error: &s.Error}
 	if err := c.read(&b); err != nil {
 		return nil, err
 	}
 	if b.Enabled == nil {
 		return nil, unprocessable("Enabled must be a boolean")
 	}
-	if err := c.set(&cf.Setting{Meta: cf.Meta{GUID: flagPrefix + name}, Enabled: *b.Enabled}); err != nil {
+	s.Enabled = *b.Enabled
+	if utf8.RuneCountInString(s.Error) > maxFlagError {
+		return nil, unprocessable("Custom error message is too long (maximum is %d characters)", maxFlagError)
+	}
+	if err := c.set(s); err != nil {
 		return nil, err
 	}
-	if err := c.record("audit.feature_flag.update", cf.Actor{GUID: name, Type: "feature_flag", Name: name}, nil, obj{"request": obj{"enabled": *b.Enabled}}); err != nil {
+	if err := c.record("audit.feature_flag.update", cf.Actor{GUID: name, Type: "feature_flag", Name: name}, nil, obj{"request": obj{"enabled": s.Enabled, "custom_error_message": nullable(s.Error)}}); err != nil {
 		return nil, err
 	}
 	return c.showFlag(name)

@@ -156,13 +156,3 @@ func (c *call) shareOf(k shareable, guid, space string) (*cf.Share, error) {
 func guidsIn[P cf.Record](list []P) []string {
 	return each(list, func(r P) string { return r.Base().GUID })
 }
-
-// permitted refuses what a feature flag forbids to everybody, as flags for
-// sharing do: they say what tenants may have from each other.
-func (c *call) permitted(flag string) error {
-	on, err := c.flag(flag)
-	if err == nil && !on {
-		err = disabled(flag)
-	}
-	return err
-}
