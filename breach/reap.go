@@ -18,9 +18,13 @@ const (
 	folderPrefix = "dew-breach-" // of folders: dew-breach-PID-RANDOM
 )
 
+// folders is where runs have theirs. Not a TMPDIR, which may be root's own: attackers
+// are nobody special, and what stops them must be the guard.
+const folders = "/tmp"
+
 // reap removes what runs have left whose process is gone.
 func (u *Suite) reap() error {
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), folderPrefix+"*-*"))
+	left, err := filepath.Glob(filepath.Join(u.parent, folderPrefix+"*-*"))
 	errs := []error{err, u.process.Reap(func(name string) bool { return isDead(name, groupPrefix) })}
 	for _, path := range left {
 		if isDead(filepath.Base(path), folderPrefix) {

@@ -16,20 +16,20 @@ func TestReap(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	t.Setenv("TMPDIR", t.TempDir())
+	parent := t.TempDir()
 	gone := exec.Command("true")
 	if err := gone.Run(); err != nil {
 		t.Fatal(err)
 	}
 	folder := func(pid int) string {
-		path := filepath.Join(os.TempDir(), fmt.Sprintf("%s%d-1", folderPrefix, pid))
+		path := filepath.Join(parent, fmt.Sprintf("%s%d-1", folderPrefix, pid))
 		if err := os.MkdirAll(filepath.Join(path, "jail"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
 	dead, alive := folder(gone.Process.Pid), folder(os.Getpid())
-	if err := (&Suite{process: tender}).reap(); err != nil {
+	if err := (&Suite{parent: parent, process: tender}).reap(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dead); !os.IsNotExist(err) {

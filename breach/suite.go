@@ -18,6 +18,7 @@ import (
 // Suite is what attacks are made with.
 type Suite struct {
 	ctx        context.Context
+	parent     string // of the folders of all runs
 	dir        string // of all scenes
 	program    string // path of the attacker
 	room       *room
@@ -51,7 +52,7 @@ func (r *Result) Good() bool { return r.Error == "" && r.Stopped && r.Proven }
 // Open builds the attacker and prepares what attacks need. cache is a folder
 // for what can be used again.
 func Open(ctx context.Context, cache string) (_ *Suite, err error) {
-	u := &Suite{ctx: ctx}
+	u := &Suite{ctx: ctx, parent: folders}
 	defer func() {
 		if err != nil {
 			u.Close()
@@ -66,7 +67,7 @@ func Open(ctx context.Context, cache string) (_ *Suite, err error) {
 	if err = u.reap(); err != nil {
 		return nil, err
 	}
-	if u.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", folderPrefix, os.Getpid())); err != nil {
+	if u.dir, err = os.MkdirTemp(u.parent, fmt.Sprintf("%s%d-", folderPrefix, os.Getpid())); err != nil {
 		return nil, err
 	}
 	if err := os.Chmod(u.dir, 0o755); err != nil {
