@@ -38,14 +38,7 @@ func TestClockSteps(t *testing.T) {
 	s.must("push", "other", "-m", "64M", "-i", "1")
 	stays := s.instances("app", 2)
 	stop := s.load("app", 2)
-	check := func(when string) {
-		t.Helper()
-		for index, guid := range s.instances("app", 2) {
-			if stays[index] != guid {
-				t.Errorf("%s: instance %s of app was replaced", when, index)
-			}
-		}
-	}
+	check := func(when string) { t.Helper(); stayed(t, when, stays, s.instances("app", 2)) }
 	set := func(off time.Duration) {
 		t.Helper()
 		setClock(t, file, off)
@@ -155,14 +148,7 @@ func TestClocksApart(t *testing.T) {
 	stays := f.instances("app", 4)
 	f.until("instances are on both cells", func() bool { return f.guests("cell-1") == 2 && f.guests("cell-2") == 2 })
 	stop := f.load("app")
-	check := func(when string) {
-		t.Helper()
-		for index, guid := range f.instances("app", 4) {
-			if stays[index] != guid {
-				t.Errorf("%s: instance %s of app was replaced", when, index)
-			}
-		}
-	}
+	check := func(when string) { t.Helper(); stayed(t, when, stays, f.instances("app", 4)) }
 
 	other := f.push("other")
 	for n := range 2 {

@@ -413,20 +413,22 @@ func TestKillStorm(t *testing.T) {
 		if is := s.wanted("other"); is != acknowledged {
 			t.Errorf("round %d: %d instances are wanted, %d were acknowledged", round, is, acknowledged)
 		}
-		for index, guid := range s.instances("app", 2) {
-			if stays[index] != guid {
-				t.Errorf("round %d: instance %s of app was replaced", round, index)
-			}
-		}
+		stayed(t, fmt.Sprint("round ", round), stays, s.instances("app", 2))
 	}
 	s.until("everything that is wanted runs, and nothing else", func() bool { return s.guests() == 2+acknowledged && s.running("other") == acknowledged })
 	if n := len(s.keepers()); n != 1 {
 		t.Errorf("%d keepers", n)
 	}
 	s.pushStorm(r, acknowledged)
-	for index, guid := range s.instances("app", 2) {
-		if stays[index] != guid {
-			t.Errorf("pushes of another app: instance %s of app was replaced", index)
+	stayed(t, "pushes of another app", stays, s.instances("app", 2))
+}
+
+// stayed: no instance was replaced. before and now are the GUIDs by index.
+func stayed(t *testing.T, when string, before, now map[string]string) {
+	t.Helper()
+	for index, guid := range now {
+		if before[index] != guid {
+			t.Errorf("%s: instance %s of app was replaced", when, index)
 		}
 	}
 }
@@ -517,11 +519,7 @@ func TestFullDisk(t *testing.T) {
 	} else if strings.Contains(err.Error(), "UnknownError") {
 		t.Errorf("a full disk is told as %v", err)
 	}
-	for index, guid := range s.instances("app", 1) {
-		if before[index] != guid {
-			t.Error("the guest was replaced")
-		}
-	}
+	stayed(t, "the disk is full", before, s.instances("app", 1))
 	if err := os.Remove(fill); err != nil {
 		t.Fatal(err)
 	}

@@ -641,11 +641,7 @@ func TestRoles(t *testing.T) {
 			t.Errorf("%s killed: %d instances are wanted; %d were, and %d asked for: %v", name, is, acknowledged, want, err)
 		}
 		acknowledged = is
-		for index, guid := range f.instances("app", 4) {
-			if stays[index] != guid {
-				t.Errorf("%s killed: instance %s of app was replaced", name, index)
-			}
-		}
+		stayed(t, name+" killed", stays, f.instances("app", 4))
 	}
 	sent, failures := stop()
 	if len(failures) > 0 || sent < 50 {
@@ -676,11 +672,7 @@ func TestRoles(t *testing.T) {
 	}
 	back()
 	f.api("GET", "/v3/apps", "")
-	for index, guid := range f.instances("app", 4) {
-		if stays[index] != guid {
-			t.Errorf("the ledger was gone: instance %s of app was replaced", index)
-		}
-	}
+	stayed(t, "the ledger was gone", stays, f.instances("app", 4))
 
 	t.Log("both APIs are gone, and come back")
 	f.kill("api-1")
@@ -694,11 +686,7 @@ func TestRoles(t *testing.T) {
 	f.start("api-2")
 	f.api("POST", "/v3/apps/"+other+"/processes/web/actions/scale", `{"instances":1}`)
 	f.until("what is wanted then runs", func() bool { return f.running(other) == 1 })
-	for index, guid := range f.instances("app", 4) {
-		if stays[index] != guid {
-			t.Errorf("the APIs were gone: instance %s of app was replaced", index)
-		}
-	}
+	stayed(t, "the APIs were gone", stays, f.instances("app", 4))
 	f.takenOver(app)
 
 	t.Log("the bus is gone")
