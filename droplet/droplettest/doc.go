@@ -1,5 +1,5 @@
 // Package droplettest makes programs that a droplet may have, for tests that keep,
 // send or check droplets and never run one.
 //
-// Tests of droplet and of cmd/dew/depot use it. It owns nothing and refuses nothing.
+// Tests of droplet, stager/pvh and cmd/dew/depot use it. It owns nothing and refuses nothing.
 package droplettest

@@ -4,6 +4,15 @@ import "encoding/binary"
 
 // Program is a small static ELF with a PVH note, whose text is mark.
 func Program(mark string) []byte {
+	b := Linked("\x04\x00\x00\x00\x08\x00\x00\x00\x12\x00\x00\x00Xen\x00\x00\x09\x40\x00\x00\x00\x00\x00")
+	copy(b[0x1000:], mark)
+	return b
+}
+
+// Linked is a small static ELF laid out as by the Go linker: headers and the note in
+// the first page, text from 0x1000 and data from 0x2000 on, both empty. Its program
+// headers are of the note, text and data; more, of these types, come after them.
+func Linked(note string, more ...uint32) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, 0x3000)
 	copy(b, "\x7fELF\x02\x01\x01")
@@ -14,7 +23,7 @@ func Program(mark string) []byte {
 	le.PutUint64(b[32:], 64)
 	le.PutUint16(b[52:], 64)
 	le.PutUint16(b[54:], 56)
-	le.PutUint16(b[56:], 3)
+	le.PutUint16(b[56:], uint16(3+len(more)))
 	le.PutUint16(b[58:], 64)
 	ph := func(i int, kind, flags uint32, off, filesz, memsz uint64) {
 		p := b[64+56*i:]
@@ -27,11 +36,13 @@ func Program(mark string) []byte {
 		le.PutUint64(p[40:], memsz)
 		le.PutUint64(p[48:], 4096)
 	}
-	ph(0, 4, 4, 0xf80, 24, 24)
+	size := uint64(len(note))
+	ph(0, 4, 4, 0xf80, size, size)
 	ph(1, 1, 5, 0, 0x2000, 0x2000)
 	ph(2, 1, 6, 0x2000, 0x1000, 0x9000)
-	copy(b[0xf80:], "\x04\x00\x00\x00\x08\x00\x00\x00\x12\x00\x00\x00Xen\x00")
-	le.PutUint64(b[0xf90:], 0x400900)
-	copy(b[0x1000:], mark)
+	for i, kind := range more {
+		ph(3+i, kind, 6, 0, 0, 0)
+	}
+	copy(b[0xf80:], note)
 	return b
 }

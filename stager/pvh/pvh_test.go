@@ -14,6 +14,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 
 	"github.com/dewpaas/dew/droplet"
+	"github.com/dewpaas/dew/droplet/droplettest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -33,36 +34,11 @@ func TestStubBytesAreItsText(t *testing.T) {
 	}
 }
 
-// program is the smallest ELF that Convert takes, laid out as by the Go linker:
-// headers and notes in the first page, text with the anchor, data with tables.
+// program is the smallest ELF that Convert takes: a note of the Go linker, text with
+// the anchor, and the header of a stack.
 func program() []byte {
 	le := binary.LittleEndian
-	b := make([]byte, 0x3000)
-	copy(b, "\x7fELF\x02\x01\x01")
-	le.PutUint16(b[16:], 2)
-	le.PutUint16(b[18:], 62)
-	le.PutUint32(b[20:], 1)
-	le.PutUint64(b[24:], 0x401000)
-	le.PutUint64(b[32:], 64)
-	le.PutUint16(b[52:], 64)
-	le.PutUint16(b[54:], 56)
-	le.PutUint16(b[56:], 4)
-	ph := func(i int, kind, flags uint32, off, filesz, memsz uint64) {
-		p := b[64+56*i:]
-		le.PutUint32(p, kind)
-		le.PutUint32(p[4:], flags)
-		le.PutUint64(p[8:], off)
-		le.PutUint64(p[16:], 0x400000+off)
-		le.PutUint64(p[24:], 0x400000+off)
-		le.PutUint64(p[32:], filesz)
-		le.PutUint64(p[40:], memsz)
-		le.PutUint64(p[48:], 4096)
-	}
-	ph(0, 4, 4, 0xf80, 0x30, 0x30)
-	ph(1, 1, 5, 0, 0x2000, 0x2000)
-	ph(2, 1, 6, 0x2000, 0x1000, 0x9000)
-	ph(3, 0x6474e551, 6, 0, 0, 0)
-	copy(b[0xf80:], "\x04\x00\x00\x00\x20\x00\x00\x00\x04\x00\x00\x00Go\x00\x00build-id-build-id-build-id-build")
+	b := droplettest.Linked("\x04\x00\x00\x00\x20\x00\x00\x00\x04\x00\x00\x00Go\x00\x00build-id-build-id-build-id-build", uint32(elf.PT_GNU_STACK))
 	copy(b[0x1800:], magic)
 	le.PutUint64(b[0x1810:], 0x401040)
 	le.PutUint64(b[0x1818:], 0x402010)
