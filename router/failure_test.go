@@ -412,30 +412,7 @@ func TestCrashOfOneInstance(t *testing.T) {
 	crash := &http.Server{Handler: http.HandlerFunc(ok)}
 	go crash.Serve(ln)
 	l.route(ln.Addr().String(), goApp(t, ok))
-	var load sync.WaitGroup
-	var sent atomic.Int64
-	for range 8 {
-		load.Go(func() {
-			client := l.browser()
-			for range 300 {
-				p, err := client.Get("http://app.test/")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				io.Copy(io.Discard, p.Body)
-				p.Body.Close()
-				if p.StatusCode != 200 {
-					t.Errorf("%d %s", p.StatusCode, p.Header.Get("X-Cf-Routererror"))
-					return
-				}
-				if sent.Add(1) == 500 {
-					crash.Close()
-				}
-			}
-		})
-	}
-	load.Wait()
+	l.crowd("http://app.test/", func() { crash.Close() }).Wait()
 }
 
 // TestShutdownUnderLoad: every request that was sent is answered.

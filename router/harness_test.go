@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -181,6 +182,35 @@ func (l *lab) browser() *http.Client {
 	}}
 	l.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: patience}
+}
+
+// crowd is browsers that GET the URL 2400 times, each time with success. With the
+// 500th answer one of them calls then.
+func (l *lab) crowd(url string, then func()) *sync.WaitGroup {
+	var load sync.WaitGroup
+	var sent atomic.Int64
+	for range 8 {
+		load.Go(func() {
+			client := l.browser()
+			for range 300 {
+				p, err := client.Get(url)
+				if err != nil {
+					l.t.Error(err)
+					return
+				}
+				io.Copy(io.Discard, p.Body)
+				p.Body.Close()
+				if p.StatusCode != 200 {
+					l.t.Errorf("%d %s", p.StatusCode, p.Header.Get("X-Cf-Routererror"))
+					return
+				}
+				if sent.Add(1) == 500 {
+					then()
+				}
+			}
+		})
+	}
+	return &load
 }
 
 // logLines collects the access log.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -80,30 +79,8 @@ func TestBystandersOfADeath(t *testing.T) {
 	addresses, killed := mortal(t, 2)
 	l.route(addresses...)
 	l.do(get)
-	var load sync.WaitGroup
-	var sent atomic.Int64
 	die := make(chan bool)
-	for range 8 {
-		load.Go(func() {
-			client := l.browser()
-			for range 300 {
-				p, err := client.Get("http://app.test/?a=b")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				io.Copy(io.Discard, p.Body)
-				p.Body.Close()
-				if p.StatusCode != 200 {
-					t.Errorf("%d %s", p.StatusCode, p.Header.Get("X-Cf-Routererror"))
-					return
-				}
-				if sent.Add(1) == 500 {
-					close(die)
-				}
-			}
-		})
-	}
+	load := l.crowd("http://app.test/?a=b", func() { close(die) })
 	<-die
 	p, _ := l.do("GET /kill HTTP/1.1\r\nHost: app.test\r\n\r\n")
 	load.Wait()
