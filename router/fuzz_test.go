@@ -103,7 +103,7 @@ func FuzzAnswer(f *testing.F) {
 		if modern {
 			c.req.Minor = 1
 		}
-		x := &exchange{client: c, up: up}
+		x := &exchange{client: c, up: up, pool: new(pool)}
 		copy(x.id[:], strings.Repeat("f", len(x.id)))
 		body := p.Body(false)
 		fr := x.framing(&p, &body)

@@ -73,11 +73,7 @@ func (x *exchange) appendStickyCookie(dst []byte) []byte {
 	if x.session.renewed {
 		attrs = x.session.attrs
 	}
-	var route string
-	if x.pool != nil {
-		route = x.pool.key.Path
-	}
-	return appendVcapCookie(dst, x.up.endpoint.Instance, route, attrs)
+	return appendVcapCookie(dst, x.up.endpoint.Instance, x.pool.key.Path, attrs)
 }
 
 // appendVcapCookie sets the cookie for the path of the route, unless the app's own
