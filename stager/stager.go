@@ -100,7 +100,7 @@ func (b *Builder) use() error {
 		if err := os.Chtimes(dir, now, now); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
-		f, err := flock(dir, unix.LOCK_SH)
+		f, err := flock(dir, unix.LOCK_SH|unix.LOCK_NB)
 		if err != nil {
 			return err
 		}
@@ -159,15 +159,16 @@ func (b *Builder) tidyWork(now time.Time) error {
 	return reapGroups()
 }
 
-// lockDir takes a folder's lock, which ends with the process at the latest.
-func lockDir(dir string) (*os.File, error) { return flock(dir, unix.LOCK_EX) }
+// lockDir takes a folder's lock, or returns an error at once.
+func lockDir(dir string) (*os.File, error) { return flock(dir, unix.LOCK_EX|unix.LOCK_NB) }
 
+// flock locks a folder as flock(2) does, until the file is closed or the process ends.
 func flock(dir string, how int) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(f.Fd()), how); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}

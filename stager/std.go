@@ -84,17 +84,19 @@ func (b *Builder) layerPlace(i int) (build, complete string) {
 	return filepath.Join(dir, "build"), filepath.Join(dir, "complete")
 }
 
-// layer returns the folder of a layer. It is made under a lock, complete when the
-// file "complete" is beside it, and never changes after that.
+// layer returns the folder of a layer. It is made under the lock of the folder it
+// lies in, complete when the file "complete" is beside it, and never changes after
+// that.
 func (w *work) layer(i int) (string, error) {
 	build, complete := w.layerPlace(i)
 	if _, err := os.Stat(complete); err == nil {
 		return build, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(build), 0o700); err != nil {
+	dir := filepath.Dir(build)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	lock, err := w.await(filepath.Join(filepath.Dir(build), "lock"))
+	lock, err := w.await(dir)
 	if err != nil {
 		return "", err
 	}
@@ -113,10 +115,10 @@ func (w *work) layer(i int) (string, error) {
 const lookAgain = 100 * time.Millisecond
 
 // await takes the lock of a layer, when whoever has it is done.
-func (w *work) await(path string) (*os.File, error) {
+func (w *work) await(dir string) (*os.File, error) {
 	told := false
 	for {
-		lock, err := lockFile(path)
+		lock, err := lockDir(dir)
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return lock, err
 		}
@@ -130,19 +132,6 @@ func (w *work) await(path string) (*os.File, error) {
 		case <-time.After(lookAgain):
 		}
 	}
-}
-
-// lockFile makes a file and takes its lock, or returns an error at once.
-func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return f, nil
 }
 
 // compileLayer compiles a layer on top of the one before.

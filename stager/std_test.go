@@ -105,7 +105,7 @@ func TestALayerIsMadeOnce(t *testing.T) {
 	b.c.Std = [][]string{{"internal/goarch"}} // compiles at once
 	build, _ := b.layerPlace(0)
 	check(t, os.MkdirAll(filepath.Dir(build), 0o700))
-	lock, err := lockFile(filepath.Join(filepath.Dir(build), "lock"))
+	lock, err := lockDir(filepath.Dir(build))
 	check(t, err)
 	wait := func(ctx context.Context) (waits chan struct{}, done chan error) {
 		waits, done = make(chan struct{}), make(chan error)

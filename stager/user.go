@@ -66,14 +66,11 @@ func (b *Builder) userOf(tenant string) (uint32, error) {
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return 0, err
 	}
-	lock, err := os.OpenFile(filepath.Join(b.c.Cache, boxed, "users"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := flock(filepath.Dir(base), unix.LOCK_EX)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("choose a user for a tenant: %w", err)
 	}
 	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return 0, fmt.Errorf("lock the users of tenants: %w", err)
-	}
 	build := filepath.Join(base, "build")
 	if uid, is := owner(build); is && uid >= firstUser && isUser(uid) {
 		return uid, nil
