@@ -273,10 +273,6 @@ func (b *Builder) work(ctx context.Context, r *Request) (*work, error) {
 		w.remove()
 		return nil, err
 	}
-	if err := os.Mkdir(w.sandbox(), 0o700); err != nil {
-		w.remove()
-		return nil, err
-	}
 	return w, nil
 }
 
@@ -289,7 +285,7 @@ func (w *work) folders() (err error) {
 			return err
 		}
 	}
-	return nil
+	return os.Mkdir(w.sandbox(), 0o700)
 }
 
 func (w *work) remove() error {
