@@ -36,10 +36,10 @@ func (w *work) caches(kind string) (build, modules string, err error) {
 		modules := filepath.Join(w.tmp(), "modules")
 		return w.shared, modules, w.writable(modules)
 	}
-	if w.Tenant != "" && !tenantName.MatchString(w.Tenant) {
-		return "", "", fmt.Errorf("tenant %q: want letters, digits, '-' and '_'", w.Tenant)
+	base, err := w.tenantFolder(kind, w.Tenant)
+	if err != nil {
+		return "", "", err
 	}
-	base := w.tenantFolder(kind, w.Tenant)
 	build, modules = filepath.Join(base, "build"), filepath.Join(base, "modules")
 	err = errors.Join(os.MkdirAll(base, 0o700), w.writable(build), w.writable(modules))
 	if err == nil {
@@ -235,8 +235,8 @@ func (b *Builder) Forget(keep func(tenant string) bool) error {
 // Shrink removes the caches of a tenant that have more bytes than that. No build
 // of the tenant may be under way.
 func (b *Builder) Shrink(tenant string, bytes int64) error {
-	dir := filepath.Join(b.c.Cache, boxed, tenantPrefix+tenant)
-	if !tenantName.MatchString(tenant) || used([]string{dir}) <= bytes {
+	dir, err := b.tenantFolder(boxed, tenant)
+	if tenant == "" || err != nil || used([]string{dir}) <= bytes {
 		return nil
 	}
 	return os.RemoveAll(dir)

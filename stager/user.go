@@ -43,12 +43,15 @@ func owner(path string) (uid uint32, is bool) {
 }
 
 // tenantFolder holds the caches of a tenant: sandboxes see folders in it, and
-// not the folder itself.
-func (b *Builder) tenantFolder(kind, tenant string) string {
+// not the folder itself. It refuses a name that would lead elsewhere.
+func (b *Builder) tenantFolder(kind, tenant string) (string, error) {
 	if tenant == "" {
-		return filepath.Join(b.c.Cache, kind, "common")
+		return filepath.Join(b.c.Cache, kind, "common"), nil
 	}
-	return filepath.Join(b.c.Cache, kind, tenantPrefix+tenant)
+	if !tenantName.MatchString(tenant) {
+		return "", fmt.Errorf("tenant %q: want letters, digits, '-' and '_'", tenant)
+	}
+	return filepath.Join(b.c.Cache, kind, tenantPrefix+tenant), nil
 }
 
 // userOf is the user of a tenant's builds, a free one if it has none yet.
@@ -59,10 +62,10 @@ func (b *Builder) userOf(tenant string) (uint32, error) {
 	if tenant == "" || b.bare.Load() {
 		return sandbox.UID, nil
 	}
-	if !tenantName.MatchString(tenant) {
-		return 0, fmt.Errorf("tenant %q: want letters, digits, '-' and '_'", tenant)
+	base, err := b.tenantFolder(boxed, tenant)
+	if err != nil {
+		return 0, err
 	}
-	base := b.tenantFolder(boxed, tenant)
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return 0, err
 	}
