@@ -46,28 +46,21 @@ var busyCalls = []uint32{unix.SYS_FUTEX, unix.SYS_NEWFSTATAT, unix.SYS_READ, uni
 // newNamespaces are the flags of clone(2) that make some.
 const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
-const (
-	archSetFS  = 0x1002 // ARCH_SET_FS
-	prSetVMA   = unix.PR_SET_VMA
-	tcGets     = unix.TCGETS
-	windowSize = unix.TIOCGWINSZ
-)
-
 // calls is the table of what a command may ask of the kernel.
 func (s *setup) calls() []seccomp.Rule {
 	rules := []seccomp.Rule{
 		// Without clone3, whose flags no filter can see: Go falls back.
-		only(unix.SYS_CLONE, seccomp.Condition{Arg: 0, Mask: ^uint32(newNamespaces)}),
+		only(unix.SYS_CLONE, seccomp.Within(0, ^uint32(newNamespaces))),
 		// No page is ever executable but those that execve maps.
-		only(unix.SYS_MMAP, seccomp.Condition{Arg: 2, Mask: unix.PROT_READ | unix.PROT_WRITE}),
-		only(unix.SYS_MPROTECT, seccomp.Condition{Arg: 2, Mask: unix.PROT_READ | unix.PROT_WRITE}),
-		only(unix.SYS_SOCKET, among(0, unix.AF_INET, unix.AF_INET6), among(1, unix.SOCK_STREAM, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)),
-		only(unix.SYS_ARCH_PRCTL, among(0, archSetFS)),
-		only(unix.SYS_PRCTL, among(0, prSetVMA)),
-		only(unix.SYS_IOCTL, among(1, tcGets, windowSize)),
+		only(unix.SYS_MMAP, seccomp.Within(2, unix.PROT_READ|unix.PROT_WRITE)),
+		only(unix.SYS_MPROTECT, seccomp.Within(2, unix.PROT_READ|unix.PROT_WRITE)),
+		only(unix.SYS_SOCKET, seccomp.Among(0, unix.AF_INET, unix.AF_INET6), seccomp.Among(1, unix.SOCK_STREAM, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)),
+		only(unix.SYS_ARCH_PRCTL, seccomp.Among(0, seccomp.ArchSetFS)),
+		only(unix.SYS_PRCTL, seccomp.Among(0, unix.PR_SET_VMA)),
+		only(unix.SYS_IOCTL, seccomp.Among(1, unix.TCGETS, unix.TIOCGWINSZ)),
 	}
 	if s.UID >= 0 { // the first process's child becomes this user, once and for all
-		rules = append(rules, only(unix.SYS_SETUID, among(0, uint32(s.UID))), only(unix.SYS_SETGID, among(0, uint32(s.UID))), only(unix.SYS_SETGROUPS, among(0, 0)))
+		rules = append(rules, only(unix.SYS_SETUID, seccomp.Among(0, uint32(s.UID))), only(unix.SYS_SETGID, seccomp.Among(0, uint32(s.UID))), only(unix.SYS_SETGROUPS, seccomp.Among(0, 0)))
 	}
 	for _, n := range plainCalls {
 		rules = append(rules, seccomp.Rule{Call: n, Hot: slices.Contains(busyCalls, n)})
@@ -77,10 +70,6 @@ func (s *setup) calls() []seccomp.Rule {
 
 func only(call uint32, all ...seccomp.Condition) seccomp.Rule {
 	return seccomp.Rule{Call: call, Alternatives: [][]seccomp.Condition{all}}
-}
-
-func among(arg int, values ...uint32) seccomp.Condition {
-	return seccomp.Condition{Arg: arg, Among: values}
 }
 
 // filter puts the calling thread, and what it starts, behind the table for good.

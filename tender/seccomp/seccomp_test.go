@@ -219,10 +219,10 @@ func tableOf(b []byte) []Rule {
 		seen[b[0]] = true
 		r := Rule{Call: uint32(b[0]), Verdict: Verdict(b[1] % 3), Hot: b[2]&1 != 0}
 		if b[2]&2 != 0 {
-			r.Alternatives = append(r.Alternatives, []Condition{among(0, uint32(b[3]), uint32(b[3])+2)})
+			r.Alternatives = append(r.Alternatives, []Condition{Among(0, uint32(b[3]), uint32(b[3])+2)})
 		}
 		if b[2]&4 != 0 {
-			r.Alternatives = append(r.Alternatives, []Condition{within(0, uint32(b[3]))})
+			r.Alternatives = append(r.Alternatives, []Condition{Within(0, uint32(b[3]))})
 		}
 		rules = append(rules, r)
 	}
