@@ -176,7 +176,9 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 	host = hostKey(nil, host)
 	pool, house := b.srv.find(host, []byte(target))
 	if x.pool = pool; house {
-		r.RemoteAddr = b.client(r)
+		if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil && b.srv.trusts(ip) {
+			r.RemoteAddr = ForwardedFor(r)
+		}
 		b.srv.cfg.House.ServeHTTP(w, r)
 		return
 	}
@@ -198,16 +200,17 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), crossingKey{}, x)))
 }
 
-// client is the address of who asks, as a load balancer tells it where there is one.
-func (b *bridge) client(r *http.Request) string {
-	ip, _, err := net.SplitHostPort(r.RemoteAddr)
+// ForwardedFor is the client that whoever sent the request wrote last into
+// X-Forwarded-For, as a RemoteAddr of port 0; the request's own RemoteAddr where that
+// is no address. Only a sender that is trusted may be asked for it.
+func ForwardedFor(r *http.Request) string {
 	said := r.Header.Values("X-Forwarded-For")
-	if err != nil || len(said) == 0 || !b.srv.trusts(ip) {
+	if len(said) == 0 {
 		return r.RemoteAddr
 	}
 	list := strings.Split(said[len(said)-1], ",")
 	last, err := netip.ParseAddr(strings.TrimSpace(list[len(list)-1]))
-	if err != nil {
+	if err != nil || last.Zone() != "" { // zones are the sender's own (RFC 4007 section 6)
 		return r.RemoteAddr
 	}
 	return netip.AddrPortFrom(last, 0).String()

@@ -31,6 +31,18 @@ func TestHouseIsToldTheClient(t *testing.T) {
 	}
 }
 
+func TestForwardedFor(t *testing.T) {
+	for given, want := range map[string]string{"": "10.0.0.1:5", "1.1.1.1, 192.0.2.7": "192.0.2.7:0", "nonsense": "10.0.0.1:5"} {
+		r := &http.Request{RemoteAddr: "10.0.0.1:5", Header: http.Header{}}
+		if given != "" {
+			r.Header.Set("X-Forwarded-For", given)
+		}
+		if got := ForwardedFor(r); got != want {
+			t.Errorf("%q: %s, want %s", given, got, want)
+		}
+	}
+}
+
 // TestHouseAnswersWhereNoRouteDoes: on one connection, in any order, and with
 // bodies that came with their heads and bodies that did not.
 func TestHouseAnswersWhereNoRouteDoes(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/dewpaas/dew/cmd/dew/desk"
 	"github.com/dewpaas/dew/cmd/dew/identity"
 	"github.com/dewpaas/dew/cmd/dew/roster"
+	"github.com/dewpaas/dew/router"
 	"github.com/dewpaas/dew/router/passage"
 )
 
@@ -49,20 +49,10 @@ func (d *doors) api(house http.Handler, keeper *depot.Depot, clerk *desk.Desk, i
 			http.Error(w, "only routers bring clients", http.StatusForbidden)
 			return
 		}
-		r.RemoteAddr = clientOf(r)
+		r.RemoteAddr = router.ForwardedFor(r)
 		house.ServeHTTP(w, r)
 	}))
 	d.http(tls.NewListener(d.private, id.Server(identity.API, identity.Stager, identity.Cell, identity.Router)), mux)
-}
-
-// clientOf is the client's address, which the router has written last.
-func clientOf(r *http.Request) string {
-	list := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	last := strings.TrimSpace(list[len(list)-1])
-	if net.ParseIP(last) == nil {
-		return r.RemoteAddr
-	}
-	return net.JoinHostPort(last, "0")
 }
 
 func (d *doors) http(l net.Listener, h http.Handler) {

@@ -119,15 +119,3 @@ func TestHouse(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
-
-func TestClientOf(t *testing.T) {
-	for given, want := range map[string]string{"": "10.0.0.1:5", "1.1.1.1, 192.0.2.7": "192.0.2.7:0", "nonsense": "10.0.0.1:5"} {
-		r := &http.Request{RemoteAddr: "10.0.0.1:5", Header: http.Header{}}
-		if given != "" {
-			r.Header.Set("X-Forwarded-For", given)
-		}
-		if got := clientOf(r); got != want {
-			t.Errorf("%q: %s, want %s", given, got, want)
-		}
-	}
-}
