@@ -109,6 +109,7 @@ func (b *bridge) Addr() net.Addr { return &net.TCPAddr{} }
 // crossing is one request on the bridge.
 type crossing struct {
 	pool     *pool
+	path     []byte // escaped
 	pin      pin
 	pinned   bool
 	session  session
@@ -172,9 +173,9 @@ func (b *bridge) route(w *countedWriter, r *http.Request, x *crossing) {
 		x.in.ReadCloser = r.Body
 		r.Body = &x.in
 	}
-	target := r.URL.EscapedPath()
+	x.path = []byte(r.URL.EscapedPath())
 	host = hostKey(nil, host)
-	pool, house := b.srv.find(host, []byte(target))
+	pool, house := b.srv.find(host, x.path)
 	if x.pool = pool; house {
 		if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil && b.srv.trusts(ip) {
 			r.RemoteAddr = ForwardedFor(r)
@@ -302,7 +303,7 @@ func (b *bridge) RoundTrip(r *http.Request) (*http.Response, error) {
 		x.appTime = time.Since(x.sent)
 		if err == nil {
 			if idempotent(r.Method) {
-				x.pool.proven.note([]byte(r.Method), []byte(r.URL.EscapedPath()))
+				x.pool.proven.note([]byte(r.Method), x.path)
 			}
 			release := e.release
 			resp.Body = watchBody(resp.Body, func() { x.appTime = time.Since(x.sent); release() })
@@ -332,7 +333,7 @@ func (x *crossing) mayRepeat(r *http.Request, err error) bool {
 		return false
 	}
 	x.repeated = true
-	return x.pool.proven.has([]byte(r.Method), []byte(r.URL.EscapedPath()))
+	return x.pool.proven.has([]byte(r.Method), x.path)
 }
 
 func idempotent(method string) bool {
