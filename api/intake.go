@@ -125,13 +125,9 @@ func (c *call) room(spaceGUID string, more int64) error {
 	if err != nil {
 		return err
 	}
-	spaces, err := cf.List[cf.Space](c.tx, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", s.OrgGUID)}})
+	in, err := guidsOf[cf.Space](c, cf.Query{Where: []cf.Cond{cf.Is("organization_guid", s.OrgGUID)}})
 	if err != nil {
 		return err
-	}
-	in := []string{}
-	for _, s := range spaces {
-		in = append(in, s.GUID)
 	}
 	kept := map[string]int64{}
 	packages, err := cf.List[cf.Package](c.tx, cf.Query{Where: []cf.Cond{cf.Is("space_guid", in...), cf.Is("state", ready)}})
