@@ -155,7 +155,7 @@ func (c *call) uploadDroplet(w http.ResponseWriter) error {
 		if c.droplets == nil {
 			return unavailable("No stager is connected to this API: droplets cannot be uploaded.")
 		}
-		return c.room(d.SpaceGUID, max(0, c.r.ContentLength))
+		return nil
 	}
 	leave, err := c.admit(w, c.maxUpload+maxBody, load, func() string { return d.SpaceGUID })
 	if err != nil {

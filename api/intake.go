@@ -87,7 +87,8 @@ func busy() error {
 }
 
 // admit loads what an upload is for, and lets it in when there is a place. What
-// is too large is refused before any of it is read, if the client tells.
+// is too large, for one upload or for the organization, is refused before any of it
+// is read, if the client tells.
 func (c *call) admit(w http.ResponseWriter, most int64, load func() error, space func() string) (leave func(), err error) {
 	if err := c.tooLarge(most); err != nil {
 		return nil, err
@@ -98,10 +99,11 @@ func (c *call) admit(w http.ResponseWriter, most int64, load func() error, space
 			return err
 		}
 		s, err := cf.Get[cf.Space](c.tx, space())
-		if err == nil {
-			org = s.OrgGUID
+		if err != nil {
+			return err
 		}
-		return err
+		org = s.OrgGUID
+		return c.room(s.GUID, max(0, c.r.ContentLength))
 	})
 	if err != nil {
 		return nil, err

@@ -141,9 +141,6 @@ func (c *call) upload(w http.ResponseWriter) error {
 		if p.State != awaitingUpload {
 			return &refusal{400, 150005, "CF-PackageBitsAlreadyUploaded", "Bits may be uploaded only once. Create a new package to upload different bits."}
 		}
-		if err := c.room(p.SpaceGUID, max(0, c.r.ContentLength)); err != nil {
-			return err
-		}
 		pool, err = c.pool()
 		return err
 	}
