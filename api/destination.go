@@ -281,8 +281,8 @@ func (c *call) dropDestination(d *cf.Destination, a *cf.App) error {
 	return c.recordApp("audit.app.unmap-route", a, obj{"route_guid": d.RouteGUID})
 }
 
-func (c *call) dropDestinations(where cf.Cond) error {
-	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: []cf.Cond{where}})
+func (c *call) dropDestinations(where ...cf.Cond) error {
+	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: where})
 	if err != nil {
 		return err
 	}

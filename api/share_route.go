@@ -133,23 +133,11 @@ func (c *call) unshareRoute(r *cf.Route) (obj, error) {
 
 // unmapIn takes the destinations of a route away that are apps of a space.
 func (c *call) unmapIn(r *cf.Route, s *cf.Space) error {
-	list, err := cf.List[cf.Destination](c.tx, cf.Query{Where: []cf.Cond{cf.Is("route_guid", r.GUID)}})
+	apps, err := guidsOf[cf.App](c, cf.Query{Where: []cf.Cond{cf.Is("space_guid", s.GUID)}})
 	if err != nil {
 		return err
 	}
-	for _, d := range list {
-		a, err := cf.Get[cf.App](c.tx, d.AppGUID)
-		if err != nil {
-			return err
-		}
-		if a.SpaceGUID != s.GUID {
-			continue
-		}
-		if err := c.dropDestination(d, a); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.dropDestinations(cf.Is("route_guid", r.GUID), cf.Is("app_guid", apps...))
 }
 
 // moveRoute gives a route to another space. The one that had it goes on using it,
