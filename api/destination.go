@@ -16,31 +16,36 @@ func (c *call) destinations(r *cf.Route, more ...cf.Cond) ([]obj, error) {
 		return nil, err
 	}
 	own, others, err := c.destinationsInSight(r)
+	if err != nil {
+		return nil, err
+	}
 	out := []obj{}
 	for _, d := range list {
-		if err != nil {
-			break
-		}
 		seen := own && others
 		if !seen {
-			seen, err = c.seesDestination(d, r, own)
+			if seen, err = c.seesDestination(d, r, own); err != nil {
+				return nil, err
+			}
 		}
 		if seen {
 			out = append(out, showDestination(d))
 		}
 	}
-	return out, err
+	return out, nil
 }
 
 // destinationsInSight tells whether the caller sees which apps of its own space a
 // route leads to, and which of other spaces, without a look at each.
 func (c *call) destinationsInSight(r *cf.Route) (own, others bool, err error) {
-	s, err := cf.Get[cf.Space](c.tx, r.SpaceGUID)
-	if err != nil || c.auditor() {
-		return true, true, err
+	if c.auditor() {
+		return true, true, nil
 	}
-	shares, err := c.tx.Count(new(cf.Share), cf.Query{Where: []cf.Cond{cf.Is("route_guid", r.GUID)}})
-	return c.may(s, look) || c.audits(s.OrgGUID), shares == 0, err
+	s, err := cf.Get[cf.Space](c.tx, r.SpaceGUID)
+	if err != nil {
+		return false, false, err
+	}
+	shared, err := c.isShared(sharedRoutes(), r.GUID)
+	return c.may(s, look) || c.audits(s.OrgGUID), !shared, err
 }
 
 func (c *call) seesDestination(d *cf.Destination, r *cf.Route, own bool) (bool, error) {

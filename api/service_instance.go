@@ -491,7 +491,7 @@ func (c *call) updateInstance(i *cf.ServiceInstance, s *cf.Space) (obj, error) {
 
 // renamable: those who use a shared instance know it by its name.
 func (c *call) renamable(i *cf.ServiceInstance, name string) error {
-	shared, err := c.isShared(i)
+	shared, err := c.isShared(sharedInstances(), i.GUID)
 	if err != nil {
 		return err
 	}
@@ -554,7 +554,7 @@ func (c *call) deleteInstance() (any, error) {
 	if c.r.URL.Query().Get("purge") == "true" {
 		return nil, c.purgeInstance(i, s)
 	}
-	if shared, err := c.isShared(i); err != nil || shared {
+	if shared, err := c.isShared(sharedInstances(), i.GUID); err != nil || shared {
 		return nil, orElse(err, &refusal{422, 390002, "CF-ServiceInstanceDeletionSharesExists", "Service instances must be unshared before they can be deleted. Unsharing " + i.Name +
 			" will automatically delete any bindings that have been made to applications in other spaces."})
 	}

@@ -153,6 +153,12 @@ func (c *call) shareOf(k shareable, guid, space string) (*cf.Share, error) {
 	return cf.First[cf.Share](c.tx, cf.Is(k.key, guid), cf.Is("space_guid", space))
 }
 
+// isShared tells whether other spaces use one thing.
+func (c *call) isShared(k shareable, guid string) (bool, error) {
+	n, err := c.tx.Count(new(cf.Share), cf.Query{Where: []cf.Cond{cf.Is(k.key, guid)}})
+	return n > 0, err
+}
+
 func guidsIn[P cf.Record](list []P) []string {
 	return each(list, func(r P) string { return r.Base().GUID })
 }

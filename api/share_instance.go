@@ -231,9 +231,3 @@ func (c *call) unshareInstance(i *cf.ServiceInstance, s *cf.Space) (obj, error) 
 	}
 	return nil, c.record("audit.service_instance.unshare", instanceTarget(i), s, obj{"target_space_guid": space})
 }
-
-// isShared tells whether other spaces use the instance.
-func (c *call) isShared(i *cf.ServiceInstance) (bool, error) {
-	n, err := c.tx.Count(new(cf.Share), cf.Query{Where: []cf.Cond{cf.Is("service_instance_guid", i.GUID)}})
-	return n > 0, err
-}
