@@ -203,11 +203,8 @@ func (c *call) bindableApp(guid string, i *cf.ServiceInstance) (*cf.App, *cf.Spa
 	if err != nil {
 		return nil, nil, unlessForbidden(err, gone)
 	}
-	if a.SpaceGUID == i.SpaceGUID {
-		return a, s, nil
-	}
-	share, err := c.shareOf(sharedInstances(), i.GUID, a.SpaceGUID)
-	if err != nil || share == nil {
+	has, err := c.has(s.GUID, sharedInstances(), i.GUID, i.SpaceGUID)
+	if err != nil || !has {
 		return nil, nil, orElse(err, unprocessable("The service instance and the app are in different spaces"))
 	}
 	return a, s, nil

@@ -178,7 +178,7 @@ func (c *call) mappable(guid string, r *cf.Route) (*cf.App, error) {
 	if _, err := c.space(a.SpaceGUID, look, "App"); err != nil {
 		return nil, unlessForbidden(err, gone)
 	}
-	has, err := c.hasRoute(a.SpaceGUID, r)
+	has, err := c.has(a.SpaceGUID, sharedRoutes(), r.GUID, r.SpaceGUID)
 	if err == nil && !has {
 		err = unprocessable("Routes destinations must be in either the route's space or the route's shared spaces. Map another route to the app.")
 	}
@@ -187,15 +187,6 @@ func (c *call) mappable(guid string, r *cf.Route) (*cf.App, error) {
 	}
 	_, err = c.space(a.SpaceGUID, operate, "App")
 	return a, err
-}
-
-// hasRoute tells whether a space may use a route.
-func (c *call) hasRoute(space string, r *cf.Route) (bool, error) {
-	if space == r.SpaceGUID {
-		return true, nil
-	}
-	share, err := c.shareOf(sharedRoutes(), r.GUID, space)
-	return share != nil, err
 }
 
 // addOrUpdate maps a route. Mapping twice is no error, but may change the protocol.

@@ -477,7 +477,7 @@ func (c *call) applyOptions(s *cf.Space, r *cf.Route, m manifestRoute) error {
 		}
 		return c.tx.Save(r)
 	}
-	has, err := c.hasRoute(s.GUID, r)
+	has, err := c.has(s.GUID, sharedRoutes(), r.GUID, r.SpaceGUID)
 	switch {
 	case err != nil:
 		return err

@@ -153,6 +153,16 @@ func (c *call) shareOf(k shareable, guid, space string) (*cf.Share, error) {
 	return cf.First[cf.Share](c.tx, cf.Is(k.key, guid), cf.Is("space_guid", space))
 }
 
+// has tells whether a space may use one thing: as its owner, or as one that it is
+// shared with.
+func (c *call) has(space string, k shareable, guid, owner string) (bool, error) {
+	if space == owner {
+		return true, nil
+	}
+	share, err := c.shareOf(k, guid, space)
+	return share != nil, err
+}
+
 // isShared tells whether other spaces use one thing.
 func (c *call) isShared(k shareable, guid string) (bool, error) {
 	n, err := c.tx.Count(new(cf.Share), cf.Query{Where: []cf.Cond{cf.Is(k.key, guid)}})
