@@ -103,11 +103,12 @@ func (c *call) shareInstance(i *cf.ServiceInstance, s *cf.Space) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.canBeShared(i); err != nil {
+	e, err := c.toShare(i)
+	if err != nil {
 		return nil, err
 	}
 	for _, to := range spaces {
-		if err := c.fitsInto(i, to); err != nil {
+		if err := c.fitsInto(i, e, to); err != nil {
 			return nil, err
 		}
 		if err := c.addShare(sharedInstances(), i.GUID, to.GUID); err != nil {
@@ -120,15 +121,20 @@ func (c *call) shareInstance(i *cf.ServiceInstance, s *cf.Space) (obj, error) {
 	return c.showInstanceShares(i, s)
 }
 
-// canBeShared: brokers say which services can be shared.
-func (c *call) canBeShared(i *cf.ServiceInstance) error {
+// toShare is the catalog entry of an instance that can be shared: brokers say which
+// services can.
+func (c *call) toShare(i *cf.ServiceInstance) (catalogEntry, error) {
 	if i.Type == provided {
-		return unprocessable("User-provided services cannot be shared.")
+		return catalogEntry{}, unprocessable("User-provided services cannot be shared.")
 	}
 	e, err := c.entry(i.PlanGUID)
-	if err != nil {
-		return err
+	if err == nil {
+		err = canBeShared(i, e)
 	}
+	return e, err
+}
+
+func canBeShared(i *cf.ServiceInstance, e catalogEntry) error {
 	switch {
 	case !isShareable(e.offering):
 		return unprocessable("The %s service does not support service instance sharing.", e.offering.Name)
@@ -151,13 +157,9 @@ func isShareable(o *cf.ServiceOffering) bool {
 
 // fitsInto checks that a space could have made the instance itself, and has none
 // of that name.
-func (c *call) fitsInto(i *cf.ServiceInstance, to *cf.Space) error {
+func (c *call) fitsInto(i *cf.ServiceInstance, e catalogEntry, to *cf.Space) error {
 	if to.GUID == i.SpaceGUID {
 		return unprocessable("Unable to share service instance '%s' with space '%s'. Service instances cannot be shared into the space where they were created.", i.Name, to.GUID)
-	}
-	e, err := c.entry(i.PlanGUID)
-	if err != nil {
-		return err
 	}
 	visible, err := c.offered(e, to)
 	if err != nil {
