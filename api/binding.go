@@ -174,11 +174,8 @@ func (c *call) bindingFrom(b bindingBody) (*cf.ServiceBinding, *cf.ServiceInstan
 
 // canOwn refuses who may not change what a space owns, though he sees it.
 func (c *call) canOwn(s *cf.Space) error {
-	if !c.may(s, develop) {
-		return forbidden()
-	}
 	_, err := c.space(s.GUID, develop, "Space")
-	return err
+	return unlessForbidden(err, forbidden())
 }
 
 // bindableInstance is one that the caller sees, be it shared, and its owner.
