@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -44,13 +45,10 @@ func (c *call) flagSetting(name string) (*cf.Setting, error) {
 // from each other.
 func (c *call) permitted(flag string) error {
 	s, err := c.flagSetting(flag)
-	switch {
-	case err != nil || s.Enabled:
+	if err != nil || s.Enabled {
 		return err
-	case s.Error != "":
-		return disabled(s.Error)
 	}
-	return disabled(flag)
+	return disabled(cmp.Or(s.Error, flag))
 }
 
 // seed makes, in an empty ledger, what every foundation has.
