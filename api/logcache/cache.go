@@ -1,7 +1,6 @@
 package logcache
 
 import (
-	"crypto/x509"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +35,7 @@ type Cache struct {
 	total  atomic.Int64
 	drains drains
 	guard  egress.Guard
-	roots  *x509.CertPool // of TLS drains; nil is the system's
-	files  *files         // nil without a folder
+	files  *files // nil without a folder
 
 	received atomic.Uint64 // lines
 }

@@ -85,7 +85,7 @@ func (d *drain) hold(l line, sign int64) bool {
 
 // SetGuard sets where drains may connect to, and whom they trust. Call it before
 // SetDrains.
-func (c *Cache) SetGuard(g egress.Guard) { c.guard, c.roots = g, g.Roots }
+func (c *Cache) SetGuard(g egress.Guard) { c.guard = g }
 
 // SetDrains makes these the drains: what is not there yet starts, what is no
 // longer wanted ends, the others go on undisturbed. What starts begins with the
@@ -206,7 +206,7 @@ func (c *Cache) sender(text string) (sender, error) {
 		if u.Port() == "" {
 			address = net.JoinHostPort(u.Hostname(), "6514")
 		}
-		return c.stream(address, &tls.Config{ServerName: u.Hostname(), RootCAs: c.roots, MinVersion: tls.VersionTLS12}), nil
+		return c.stream(address, &tls.Config{ServerName: u.Hostname(), RootCAs: c.guard.Roots, MinVersion: tls.VersionTLS12}), nil
 	case "https":
 		return c.post(u), nil
 	}
@@ -309,9 +309,6 @@ func frame(d *drain, batch []line) (b []byte) {
 // post sends each message as the body of a request.
 func (c *Cache) post(u *url.URL) sender {
 	client := c.guard.Client(drainWrite)
-	if t, ok := client.Transport.(*http.Transport); ok {
-		t.TLSClientConfig = &tls.Config{RootCAs: c.roots, MinVersion: tls.VersionTLS12}
-	}
 	return func(ctx context.Context, d *drain) error {
 		for {
 			select {

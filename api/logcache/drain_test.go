@@ -136,8 +136,8 @@ func TestDrainOverTLS(t *testing.T) {
 		}
 	}()
 	c := drainCache(t)
-	c.roots = x509.NewCertPool()
-	c.roots.AddCert(s.Certificate())
+	c.guard.Roots = x509.NewCertPool()
+	c.guard.Roots.AddCert(s.Certificate())
 	c.SetDrains([]Drain{{app, "h", "syslog-tls://" + l.Addr().String()}}, time.Time{})
 	say(c, "secret")
 	if m := receive(t, got); !strings.HasSuffix(m, " secret\n") {
@@ -156,8 +156,8 @@ func TestDrainOverHTTPS(t *testing.T) {
 	}))
 	defer s.Close()
 	c := drainCache(t)
-	c.roots = x509.NewCertPool()
-	c.roots.AddCert(s.Certificate())
+	c.guard.Roots = x509.NewCertPool()
+	c.guard.Roots.AddCert(s.Certificate())
 	c.SetDrains([]Drain{{app, "h", s.URL + "/in?key=1"}}, time.Time{})
 	say(c, "posted")
 	if m := receive(t, got); !strings.HasSuffix(m, " posted\n") {
