@@ -58,15 +58,10 @@ func (s *Server) brokerRoutes(t table) {
 }
 
 func (c *call) brokerOf(change bool) (*cf.ServiceBroker, error) {
-	q := cf.Query{Where: []cf.Cond{cf.Is("guid", c.param("guid"))}, Limit: 1}
-	if err := visibleBrokers(c, &q); err != nil {
+	b, err := sought(c, brokerList, "Service broker")
+	if err != nil {
 		return nil, err
 	}
-	list, err := cf.List[cf.ServiceBroker](c.tx, q)
-	if err != nil || len(list) == 0 {
-		return nil, hide(err, "Service broker")
-	}
-	b := list[0]
 	if change && !c.admin() {
 		if b.SpaceGUID == "" {
 			return nil, forbidden()

@@ -47,13 +47,7 @@ func showDomain(c *call, d *cf.Domain) (obj, error) {
 func (s *Server) domainRoutes(t table) {
 	list(t, "/v3/domains", domainList)
 	t.post("/v3/domains", 201, (*call).createDomain)
-	t.get("/v3/domains/{guid}", func(c *call) (any, error) {
-		d, err := c.domainByGUID(c.param("guid"))
-		if err != nil {
-			return nil, err
-		}
-		return showDomain(c, d)
-	})
+	t.get("/v3/domains/{guid}", func(c *call) (any, error) { return seen(c, domainList, "Domain") })
 	t.patch("/v3/domains/{guid}", (*call).updateDomain)
 	t.delete("/v3/domains/{guid}", 202, (*call).deleteDomain)
 	t.get("/v3/domains/{guid}/route_reservations", (*call).reserved, "host", "path", "port", "page", "per_page")
@@ -93,21 +87,9 @@ func (c *call) defaultDomain() (*cf.Domain, error) {
 	return list[0], nil
 }
 
-func (c *call) domainByGUID(guid string) (*cf.Domain, error) {
-	q := cf.Query{Where: []cf.Cond{cf.Is("guid", guid)}, Limit: 1}
-	if err := visibleDomains(c, &q); err != nil {
-		return nil, err
-	}
-	list, err := cf.List[cf.Domain](c.tx, q)
-	if err != nil || len(list) == 0 {
-		return nil, hide(err, "Domain")
-	}
-	return list[0], nil
-}
-
 // ownDomain loads a domain that the caller may change.
 func (c *call) ownDomain() (*cf.Domain, error) {
-	d, err := c.domainByGUID(c.param("guid"))
+	d, err := sought(c, domainList, "Domain")
 	if err != nil || c.admin() {
 		return d, err
 	}
@@ -271,7 +253,7 @@ func (c *call) shareWith(d *cf.Domain, org string) error {
 
 func (c *call) unshareDomain() (any, error) {
 	// Managers of either side may end it.
-	d, err := c.domainByGUID(c.param("guid"))
+	d, err := sought(c, domainList, "Domain")
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +271,7 @@ func (c *call) unshareDomain() (any, error) {
 }
 
 func (c *call) reserved() (any, error) {
-	d, err := c.domainByGUID(c.param("guid"))
+	d, err := sought(c, domainList, "Domain")
 	if err != nil {
 		return nil, err
 	}

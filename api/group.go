@@ -110,15 +110,7 @@ func (s *Server) groupRoutes(t table) {
 
 // group loads a group that the caller sees.
 func (c *call) group(name string) (*cf.SecurityGroup, error) {
-	q := cf.Query{Where: []cf.Cond{cf.Is("guid", c.param("guid"))}, Limit: 1}
-	if err := visibleGroups(c, &q); err != nil {
-		return nil, err
-	}
-	list, err := cf.List[cf.SecurityGroup](c.tx, q)
-	if err != nil || len(list) == 0 {
-		return nil, hide(err, name)
-	}
-	return list[0], nil
+	return sought(c, groupList, name)
 }
 
 type groupBody struct {
