@@ -158,6 +158,17 @@ func (f *foundation) tenant(admin, name string) (token, org, space, app string) 
 	return token, org, space, app
 }
 
+// domain is the one that routes of an organization are in by default.
+func (f *foundation) domain(token, org string) string {
+	f.t.Helper()
+	return guid(f.do(200, token, "GET", "/v3/organizations/"+org+"/domains/default", ""))
+}
+
+func (f *foundation) route(token, host, space, domain string) string {
+	f.t.Helper()
+	return guid(f.do(201, token, "POST", "/v3/routes", `{"host":"`+host+`","relationships":{`+to("space", space)+`,`+to("domain", domain)+`}}`))
+}
+
 func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	f := newFoundation(t)
 	admin := f.login("admin", "pw")
@@ -165,8 +176,8 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	b, _, spaceB, _ := f.tenant(admin, "bob")
 	process := f.do(200, a, "GET", "/v3/apps/"+appA+"/processes/web", "")
 	pack := guid(f.do(201, a, "POST", "/v3/packages", `{"type":"bits","relationships":{`+to("app", appA)+`}}`))
-	domain := f.do(200, a, "GET", "/v3/organizations/"+orgA+"/domains/default", "")
-	route := guid(f.do(201, a, "POST", "/v3/routes", `{"host":"h","relationships":{`+to("space", spaceA)+`,`+to("domain", guid(domain))+`}}`))
+	domain := f.domain(a, orgA)
+	route := f.route(a, "h", spaceA, domain)
 	for _, c := range []string{
 		"GET /v3/apps/" + appA, "PATCH /v3/apps/" + appA, "DELETE /v3/apps/" + appA, "GET /v3/apps/" + appA + "/env", "GET /v3/apps/" + appA + "/routes",
 		"POST /v3/apps/" + appA + "/actions/stop", "PATCH /v3/apps/" + appA + "/environment_variables", "GET /v3/apps/" + appA + "/droplets/current",
@@ -185,7 +196,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 			t.Errorf("%s shows another tenant: %s", noun, text)
 		}
 	}
-	f.do(422, b, "POST", "/v3/routes", `{"host":"h","relationships":{`+to("space", spaceB)+`,`+to("domain", guid(domain))+`}}`)
+	f.do(422, b, "POST", "/v3/routes", `{"host":"h","relationships":{`+to("space", spaceB)+`,`+to("domain", domain)+`}}`)
 	f.do(403, b, "POST", "/v3/organizations", `{"name":"mine"}`)
 	f.do(403, b, "PATCH", "/v3/feature_flags/diego_docker", `{"enabled":true}`)
 	f.do(403, b, "DELETE", "/v3/spaces/"+spaceB, "")
@@ -248,7 +259,7 @@ func TestQuotaHolds(t *testing.T) {
 	token, org, space, _ := f.tenant(admin, "ann")
 	quota := guid(f.do(201, admin, "POST", "/v3/organization_quotas", `{"name":"q","routes":{"total_routes":1}}`))
 	f.do(200, admin, "POST", "/v3/organization_quotas/"+quota+"/relationships/organizations", `{"data":[{"guid":"`+org+`"}]}`)
-	domain := guid(f.do(200, token, "GET", "/v3/organizations/"+org+"/domains/default", ""))
+	domain := f.domain(token, org)
 	route := func(host string) string {
 		return `{"host":"` + host + `","relationships":{` + to("space", space) + `,` + to("domain", domain) + `}}`
 	}

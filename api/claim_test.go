@@ -31,7 +31,7 @@ func TestHostsOfOthers(t *testing.T) {
 	ann, _, annSpace, _ := f.tenant(admin, "ann")
 	bob, bobOrg, bobSpace, _ := f.tenant(admin, "bob")
 	f.do(201, admin, "POST", "/v3/roles", `{"type":"organization_manager","relationships":{"user":{"data":{"username":"bob"}},`+to("organization", bobOrg)+`}}`)
-	shared := guid(f.do(200, bob, "GET", "/v3/organizations/"+bobOrg+"/domains/default", ""))
+	shared := f.domain(bob, bobOrg)
 	at := func(space, domain, host, path string) string {
 		return `{"host":"` + host + `","path":"` + path + `","relationships":{` + to("space", space) + `,` + to("domain", domain) + `}}`
 	}

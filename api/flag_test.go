@@ -10,7 +10,7 @@ func TestFlagsAreEnforced(t *testing.T) {
 	f := newRunning(t)
 	admin := f.login("admin", "pw")
 	ann, org, space, app := f.tenant(admin, "ann")
-	domain := guid(f.do(200, ann, "GET", "/v3/organizations/"+org+"/domains/default", ""))
+	domain := f.domain(ann, org)
 	f.pushed(ann, app)
 	at := map[string]struct{ method, path, body string }{
 		"app_scaling":                        {"POST", "/v3/apps/" + app + "/processes/web/actions/scale", `{"instances":1}`},

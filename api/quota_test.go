@@ -16,7 +16,7 @@ func TestQuotasLimitWhatIsAskedFor(t *testing.T) {
 	f.do(202, token, "POST", apply, "applications: [{name: app, instances: 4, memory: 64M}]")
 	f.pushed(token, app)
 	quota := guid(f.do(201, admin, "POST", "/v3/space_quotas", `{"name":"q","apps":{"total_memory_in_mb":0},"routes":{"total_routes":1},"relationships":{`+to("organization", org)+`,"spaces":{"data":[{"guid":"`+space+`"}]}}}`))
-	domain := guid(f.do(200, token, "GET", "/v3/organizations/"+org+"/domains/default", ""))
+	domain := f.domain(token, org)
 	route := func(host string) string {
 		return `{"host":"` + host + `","relationships":{` + to("space", space) + `,` + to("domain", domain) + `}}`
 	}

@@ -169,8 +169,8 @@ func TestShareRoute(t *testing.T) {
 	ann, annOrg, annSpace, annApp := f.tenant(admin, "ann")
 	bob, bobOrg, bobSpace, bobApp := f.tenant(admin, "bob")
 	eve, _, eveSpace, _ := f.tenant(admin, "eve")
-	domain := guid(f.do(200, ann, "GET", "/v3/organizations/"+annOrg+"/domains/default", ""))
-	r := guid(f.do(201, ann, "POST", "/v3/routes", `{"host":"h","relationships":{`+to("space", annSpace)+`,`+to("domain", domain)+`}}`))
+	domain := f.domain(ann, annOrg)
+	r := f.route(ann, "h", annSpace, domain)
 	route := "/v3/routes/" + r
 	path, mapping := route+"/relationships/shared_spaces", route+"/destinations"
 	dest := func(app string) string { return `{"destinations":[{"app":{"guid":"` + app + `"}}]}` }
@@ -239,9 +239,9 @@ func TestMoveRoute(t *testing.T) {
 	admin := f.login("admin", "pw")
 	ann, annOrg, annSpace, annApp := f.tenant(admin, "ann")
 	bob, bobOrg, bobSpace, bobApp := f.tenant(admin, "bob")
-	domain := guid(f.do(200, ann, "GET", "/v3/organizations/"+annOrg+"/domains/default", ""))
+	domain := f.domain(ann, annOrg)
 	make := func(token, host, space, domain string) string {
-		return "/v3/routes/" + guid(f.do(201, token, "POST", "/v3/routes", `{"host":"`+host+`","relationships":{`+to("space", space)+`,`+to("domain", domain)+`}}`))
+		return "/v3/routes/" + f.route(token, host, space, domain)
 	}
 	route := make(ann, "h", annSpace, domain)
 	f.do(200, ann, "POST", route+"/destinations", `{"destinations":[{"app":{"guid":"`+annApp+`"}}]}`)
