@@ -265,11 +265,13 @@ func orElse(err, other error) error {
 
 // unlessRefused replaces one refusal by another that says more.
 func unlessRefused(err, other error) error {
-	if r := (*refusal)(nil); errors.As(err, &r) {
+	if refused(err) {
 		return other
 	}
 	return err
 }
+
+func refused(err error) bool { return errors.As(err, new(*refusal)) }
 
 // unlessForbidden replaces the answer that something is absent.
 func unlessForbidden(err, other error) error {

@@ -95,8 +95,7 @@ type destinationBody struct {
 // that it is shared with: these the apps there.
 func (c *call) mayMap(r *cf.Route, owner *cf.Space) error {
 	if c.may(owner, operate) {
-		_, err := c.space(owner.GUID, operate, "Route")
-		return err
+		return c.notSuspended(owner.OrgGUID)
 	}
 	shared, err := c.sharedWith(sharedRoutes(), r.GUID)
 	for _, s := range shared {

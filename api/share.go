@@ -117,12 +117,19 @@ func (c *call) targets(k shareable, name string, to many) ([]*cf.Space, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case s == nil || !c.may(s, look):
+		if s == nil || !c.may(s, look) {
 			unseen = append(unseen, d.GUID)
 			continue
-		case !c.may(s, develop) || !c.admin() && c.notSuspended(s.OrgGUID) != nil:
+		}
+		err = forbidden()
+		if c.may(s, develop) {
+			err = c.notSuspended(s.OrgGUID)
+		}
+		switch {
+		case refused(err):
 			fixed = append(fixed, d.GUID)
+		case err != nil:
+			return nil, err
 		}
 		spaces = append(spaces, s)
 	}

@@ -93,10 +93,8 @@ func (c *call) otherSpace(guid, what string) (*cf.Space, error) {
 		return nil, unprocessable("%s Ensure the space exists and that you have access to it.", what)
 	case !c.may(s, operate):
 		return nil, unprocessable("%s You don't have write permission for the target space.", what)
-	case !c.admin() && c.notSuspended(s.OrgGUID) != nil:
-		return nil, unprocessable("%s The target organization or space is suspended.", what)
 	}
-	return s, nil
+	return s, unlessRefused(c.notSuspended(s.OrgGUID), unprocessable("%s The target organization or space is suspended.", what))
 }
 
 // unshareRoute takes a route away from a space, and what it leads to there: who
