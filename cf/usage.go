@@ -26,6 +26,14 @@ func named(guid, name string) Named {
 	return Named{&guid, &name}
 }
 
+// ref is the key that refers to it.
+func (n Named) ref() any {
+	if n.GUID == nil {
+		return nil
+	}
+	return ref(*n.GUID)
+}
+
 // The states of usage events besides Started and Stopped.
 const (
 	StagingStarted = "STAGING_STARTED"
@@ -60,11 +68,7 @@ type AppUsage struct {
 
 func (*AppUsage) Noun() Noun { return "app_usage_events" }
 func (u *AppUsage) Keys() Keys {
-	task := ""
-	if u.Task.GUID != nil {
-		task = *u.Task.GUID
-	}
-	return Keys{"task_guid": ref(task)}
+	return Keys{"task_guid": u.Task.ref()}
 }
 
 // The types of service instances in ServiceUsage.
@@ -88,11 +92,7 @@ type ServiceUsage struct {
 
 func (*ServiceUsage) Noun() Noun { return "service_usage_events" }
 func (u *ServiceUsage) Keys() Keys {
-	offering := ""
-	if u.Offering.GUID != nil {
-		offering = *u.Offering.GUID
-	}
-	return Keys{"service_instance_type": u.Type, "offering_guid": ref(offering)}
+	return Keys{"service_instance_type": u.Type, "offering_guid": u.Offering.ref()}
 }
 
 func appUsage(tx Tx, a *App) (*AppUsage, error) {
@@ -143,6 +143,15 @@ func ProcessUsage(tx Tx, a *App, p *Process, from, to Meter) (*AppUsage, error) 
 	return u, nil
 }
 
+// usageIn is appUsage of the app with that guid.
+func usageIn(tx Tx, app string) (*AppUsage, error) {
+	a, err := Get[App](tx, app)
+	if err != nil {
+		return nil, err
+	}
+	return appUsage(tx, a)
+}
+
 // once is the usage of what runs once, with that much memory.
 func (u *AppUsage) once(state, before string, memoryMB int) *AppUsage {
 	one := 1
@@ -152,11 +161,7 @@ func (u *AppUsage) once(state, before string, memoryMB int) *AppUsage {
 
 // TaskUsage is the event of a task that was in the state before.
 func TaskUsage(tx Tx, t *Task, state, before string) (*AppUsage, error) {
-	a, err := Get[App](tx, t.AppGUID)
-	if err != nil {
-		return nil, err
-	}
-	u, err := appUsage(tx, a)
+	u, err := usageIn(tx, t.AppGUID)
 	if err != nil {
 		return nil, err
 	}
@@ -166,11 +171,7 @@ func TaskUsage(tx Tx, t *Task, state, before string) (*AppUsage, error) {
 
 // BuildUsage is the event of a build that was in the state before.
 func BuildUsage(tx Tx, b *Build, state, before string) (*AppUsage, error) {
-	a, err := Get[App](tx, b.AppGUID)
-	if err != nil {
-		return nil, err
-	}
-	u, err := appUsage(tx, a)
+	u, err := usageIn(tx, b.AppGUID)
 	if err != nil {
 		return nil, err
 	}
