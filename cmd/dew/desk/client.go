@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/dewpaas/dew/bus"
@@ -29,9 +28,7 @@ type Client struct {
 	http   *http.Client
 	log    *slog.Logger
 
-	asking map[string]*sync.Mutex // by question: one at a time
-	mu     sync.Mutex             // guards have
-	have   map[string]*sheet
+	pages map[string]*page // by question
 }
 
 var (
@@ -42,8 +39,7 @@ var (
 
 // NewClient makes a Client that reaches APIs over t.
 func NewClient(r *roster.Roster, t http.RoundTripper, log *slog.Logger) *Client {
-	return &Client{roster: r, http: &http.Client{Transport: t}, log: log, have: map[string]*sheet{},
-		asking: map[string]*sync.Mutex{placed: {}, around: {}, routing: {}}}
+	return &Client{roster: r, http: &http.Client{Transport: t}, log: log, pages: newPages()}
 }
 
 // askTime bounds one question to one API.
@@ -108,12 +104,10 @@ func (c *Client) send(ctx context.Context, method, host, path string, body []byt
 
 // extract asks for what has changed since it asked last.
 func (c *Client) extract(ctx context.Context, name string) (cf.Extract, error) {
-	c.asking[name].Lock()
-	defer c.asking[name].Unlock()
-	c.mu.Lock()
-	have := c.have[name]
-	c.mu.Unlock()
-	path := name
+	page := c.pages[name]
+	page.asking.Lock()
+	defer page.asking.Unlock()
+	have, path := page.last.Load(), name
 	if have != nil {
 		path += "?have=" + have.tag
 	}
@@ -122,9 +116,7 @@ func (c *Client) extract(ctx context.Context, name string) (cf.Extract, error) {
 		return nil, err
 	}
 	next, err := d.apply(have)
-	c.mu.Lock()
-	c.have[name] = next // nil: all is asked for again
-	c.mu.Unlock()
+	page.last.Store(next) // nil: all is asked for again
 	if err != nil {
 		return nil, err
 	}

@@ -53,11 +53,10 @@ type peer struct {
 	router *feed.Direct
 	stager *staging.Direct
 
-	slots  chan struct{}          // holds a token for each question that is being answered
-	asking map[string]*sync.Mutex // by question: one at a time
+	slots chan struct{}    // holds a token for each question that is being answered
+	pages map[string]*page // by question: what it got
 
-	mu   sync.Mutex           // guards what follows
-	last map[string]*sheet    // that it got, by question
+	mu   sync.Mutex           // guards apps
 	apps map[string]time.Time // until when it may write lines of an app
 }
 
@@ -79,7 +78,7 @@ func (d *Desk) peer(id identity.Peer) *peer {
 	p := d.peers[id]
 	if p == nil {
 		s := d.cfg.Ledger(id)
-		p = &peer{Peer: id, slots: make(chan struct{}, atOnce), last: map[string]*sheet{}, apps: map[string]time.Time{}, asking: map[string]*sync.Mutex{placed: {}, around: {}, routing: {}},
+		p = &peer{Peer: id, slots: make(chan struct{}, atOnce), pages: newPages(), apps: map[string]time.Time{},
 			cell: &cell.Direct{Store: s, ID: id.Name}, router: &feed.Direct{Store: s}, stager: &staging.Direct{Store: s, Holder: id.Name, API: d.cfg.API}}
 		d.peers[id] = p
 	}
@@ -224,15 +223,14 @@ func reply(w http.ResponseWriter, v any) error {
 // extract answers what is asked again and again, with what changed since.
 func (d *Desk) extract(name string, read func(context.Context, *peer) (cf.Extract, error)) func(*peer, http.ResponseWriter, *http.Request) error {
 	return func(p *peer, w http.ResponseWriter, r *http.Request) error {
-		p.asking[name].Lock()
-		defer p.asking[name].Unlock()
+		page := p.pages[name]
+		page.asking.Lock()
+		defer page.asking.Unlock()
 		e, err := read(r.Context(), p)
 		if err != nil {
 			return err
 		}
-		p.mu.Lock()
-		last := p.last[name]
-		p.mu.Unlock()
+		last := page.last.Load()
 		if last == nil {
 			last = newSheet("", nil)
 		}
@@ -250,9 +248,7 @@ func (d *Desk) extract(name string, read func(context.Context, *peer) (cf.Extrac
 				return err
 			}
 		}
-		p.mu.Lock()
-		p.last[name] = now
-		p.mu.Unlock()
+		page.last.Store(now)
 		return reply(w, change)
 	}
 }
@@ -315,11 +311,8 @@ func (d *Desk) refuse(w http.ResponseWriter, r *http.Request, id identity.Peer, 
 
 // used passes on what a cell's own instances use.
 func (d *Desk) used(ctx context.Context, p *peer, u bus.Used) error {
-	p.mu.Lock()
-	last := p.last[placed]
-	p.mu.Unlock()
 	own := map[string]cf.Record{}
-	if last != nil {
+	if last := p.pages[placed].last.Load(); last != nil {
 		own = last.records["placements"]
 	} else {
 		list, err := p.cell.Placed(ctx)

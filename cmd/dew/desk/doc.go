@@ -12,9 +12,9 @@
 // whoever misses one looks by itself.
 //
 // Goroutines: a Client has one, Follow's caller; a Desk those of its HTTP server.
-// Locks: Desk.mu guards its peers and who follows, peer.mu what a peer got last and
-// which apps it may write lines of, Client.mu what came; peer.asking and
-// Client.asking are held over a question to the ledger, one of a kind at a time.
+// Locks: Desk.mu guards its peers and who follows, peer.mu which apps a peer may
+// write lines of; page.asking is held, at both ends, over a question to the ledger,
+// one of a kind at a time.
 //
 // It refuses every question to roles that are not its rooms', bodies above their
 // bounds, lines of apps that are not the peer's, and lines from sources that are not

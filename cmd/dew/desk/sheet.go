@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/dewpaas/dew/cf"
 )
@@ -26,6 +28,15 @@ type sheet struct {
 	tag     string
 	records map[cf.Noun]map[string]cf.Record
 }
+
+// page is where either end keeps what it has of one question.
+type page struct {
+	asking sync.Mutex            // held over a question: one at a time
+	last   atomic.Pointer[sheet] // nil: none yet, or all is to be sent again
+}
+
+// newPages is one for each question that is answered with differences.
+func newPages() map[string]*page { return map[string]*page{placed: {}, around: {}, routing: {}} }
 
 func newSheet(tag string, e cf.Extract) *sheet {
 	s := &sheet{tag, map[cf.Noun]map[string]cf.Record{}}
