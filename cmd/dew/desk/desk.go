@@ -243,7 +243,7 @@ func (d *Desk) extract(name string, read func(context.Context, *peer) (cf.Extrac
 			now = last
 			change.Tag = last.tag
 		}
-		if change.Base == "" || change.Base != r.URL.Query().Get("have") {
+		if change.Base != "" && change.Base != r.URL.Query().Get("have") {
 			if change, err = now.since(newSheet("", nil)); err != nil {
 				return err
 			}
