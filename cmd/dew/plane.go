@@ -90,9 +90,9 @@ func (f *platform) apiURL() string {
 
 // openAPI makes the API.
 func (f *platform) openAPI(ctx context.Context) (err error) {
-	k := f.plane
+	k, machines := f.plane, f.fleet.protected(ctx, lookup)
 	config := api.Config{Store: f.ledger, UAA: k.login, Blobs: k.blobs, Droplets: k.depot, Logs: k.logs, URL: f.facts.URL, Domain: f.facts.Domain, Log: f.log,
-		Egress: f.guard(), Runtime: f.runtime(), Usage: f.setup.api.KeepUsage, Limited: f.limited, Holder: f.among(), Metrics: []prometheus.Collector{parts{f}}}
+		Egress: f.guard(machines), Runtime: f.runtime(), Usage: f.setup.api.KeepUsage, Limited: f.limited, Holder: f.among(), Metrics: []prometheus.Collector{parts{f}}}
 	switch {
 	case f.stager != nil:
 		config.Stager = f.stager
@@ -108,7 +108,7 @@ func (f *platform) openAPI(ctx context.Context) (err error) {
 		f.facts.Hosts = append(f.facts.Hosts, host)
 	}
 	slices.Sort(f.facts.Hosts)
-	if err := f.facts.publish(ctx, f.ledger, f.fleet.alone(), f.fleet.protected(ctx, lookup)); err != nil {
+	if err := f.facts.publish(ctx, f.ledger, f.fleet.alone(), machines); err != nil {
 		return err
 	}
 	if err := f.admin(ctx); err != nil {
@@ -145,13 +145,13 @@ func (f *platform) runtime() api.Runtime {
 }
 
 // guard keeps what tenants make the API connect to from the guests, and from
-// what else listens on this machine.
-func (f *platform) guard() egress.Guard {
+// what else listens on this machine, and from the foundation's machines.
+func (f *platform) guard(machines []cf.Protected) egress.Guard {
 	g := egress.Guard{}
 	if f.cell != nil {
 		g.Deny = []netip.Prefix{f.setup.cell.Guests}
 	}
-	for _, p := range f.fleet.protected(context.Background(), lookup) {
+	for _, p := range machines {
 		g.Deny = append(g.Deny, p.Prefix)
 	}
 	if f.street != nil {
