@@ -18,6 +18,7 @@ import (
 	"github.com/dewpaas/dew/bus"
 	"github.com/dewpaas/dew/bus/nats"
 	"github.com/dewpaas/dew/cf"
+	"github.com/dewpaas/dew/cmd/dew/desk"
 	"github.com/dewpaas/dew/cmd/dew/identity"
 	"github.com/dewpaas/dew/store"
 	"github.com/dewpaas/dew/store/postgres"
@@ -192,13 +193,7 @@ func (f *facts) publish(ctx context.Context, ledger cf.Store, alone bool, machin
 
 // inLedger reads what publish wrote.
 func inLedger(ledger cf.Store) func(context.Context) (*cf.Setting, error) {
-	return func(ctx context.Context) (s *cf.Setting, err error) {
-		err = ledger.View(ctx, func(tx cf.Tx) (err error) {
-			s, err = cf.First[cf.Setting](tx, cf.Is("guid", cf.FoundationSetting))
-			return err
-		})
-		return s, err
-	}
+	return func(ctx context.Context) (*cf.Setting, error) { return desk.Facts(ctx, ledger) }
 }
 
 // readFacts waits until an API has been here.

@@ -157,7 +157,9 @@ func (d *Desk) questions() map[string]question {
 		})},
 		"POST " + Path + "lines": {all, maxLines, call(func(ctx context.Context, p *peer, l []cf.LogLine) (none, error) { return none{}, d.lines(ctx, p, l) })},
 
-		"POST " + Path + "facts": {all, maxBody, call(func(ctx context.Context, p *peer, _ none) (*cf.Setting, error) { return d.facts(ctx, p) })},
+		"POST " + Path + "facts": {all, maxBody, call(func(ctx context.Context, p *peer, _ none) (*cf.Setting, error) {
+			return Facts(ctx, d.cfg.Ledger(p.Peer))
+		})},
 		"POST " + Path + "waiting": {stagers, maxBody, call(func(ctx context.Context, p *peer, _ none) (w waiting, err error) {
 			w.Builds, w.Leases, err = p.stager.Waiting(ctx)
 			return w, err
@@ -261,9 +263,9 @@ func (d *Desk) tag() string {
 	return d.prefix + strconv.Itoa(d.tags)
 }
 
-// facts are what the peer may know of the foundation.
-func (d *Desk) facts(ctx context.Context, p *peer) (s *cf.Setting, err error) {
-	err = d.cfg.Ledger(p.Peer).View(ctx, func(tx cf.Tx) (err error) {
+// Facts reads what APIs tell of the foundation in a ledger; nil: none was ever started.
+func Facts(ctx context.Context, ledger cf.Store) (s *cf.Setting, err error) {
+	err = ledger.View(ctx, func(tx cf.Tx) (err error) {
 		s, err = cf.First[cf.Setting](tx, cf.Is("guid", cf.FoundationSetting))
 		return err
 	})
