@@ -28,6 +28,7 @@ type label struct {
 	Started   time.Time
 	Tender    string    // its kind
 	Boot      []cf.Step // until the guest was started
+	Droplet   int64     // its bytes; 0: they were not counted then
 }
 
 // card is the guest's vNIC.

@@ -101,23 +101,8 @@ func (i *instance) askDisk(ctx context.Context) {
 	if err != nil || len(b) != 8 {
 		return
 	}
-	droplet := i.dropletBytes()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.counted = memory
-	i.usage.DiskBytes = droplet + int64(min(binary.LittleEndian.Uint64(b), uint64(i.label.Placement.MemoryMB)<<20))
-}
-
-// dropletBytes is how large the instance's droplet is, 0 when it is gone.
-func (i *instance) dropletBytes() int64 {
-	l := i.label.Placement.Launch
-	if l == nil {
-		return 0
-	}
-	d, err := i.c.cfg.Droplets.Open(l.DropletSHA256)
-	if err != nil {
-		return 0
-	}
-	defer d.Close()
-	return d.Size()
+	i.usage.DiskBytes = i.label.Droplet + int64(min(binary.LittleEndian.Uint64(b), uint64(i.label.Placement.MemoryMB)<<20))
 }

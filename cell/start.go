@@ -70,6 +70,7 @@ func (i *instance) boot(ctx context.Context) error {
 		return err
 	}
 	defer d.Close()
+	i.label.Droplet = d.Size()
 	env := i.environment(d.Manifest().Workdir)
 	start, err := d.Manifest().Start(l.Command, env)
 	if err != nil {
