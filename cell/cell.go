@@ -349,6 +349,9 @@ func (c *Cell) adopt(ctx context.Context) error {
 	return c.sweep(ctx, c.client)
 }
 
+// Orders are the nouns that say what a cell should run.
+func Orders() []cf.Noun { return []cf.Noun{"placements"} }
+
 // Wake makes the cell look at its placements now. It never blocks.
 func (c *Cell) Wake() {
 	select {

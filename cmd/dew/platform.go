@@ -272,13 +272,13 @@ func (f *platform) hint(c bus.Change) {
 	if f.feed != nil && c.About(feed.Concerns()) {
 		f.feed.Wake()
 	}
-	if f.cell != nil && c.About([]cf.Noun{"placements"}) {
+	if f.cell != nil && c.About(landlord.Orders()) {
 		f.cell.Wake()
 	}
 	if f.cell != nil && c.About(landlord.Concerns()) {
 		f.cell.Rewire()
 	}
-	if f.stager != nil && c.About([]cf.Noun{"builds"}) {
+	if f.stager != nil && c.About(staging.Concerns()) {
 		f.stager.Stage(context.Background(), "") // it only says that there is one
 	}
 	if f.plane != nil && c.About([]cf.Noun{"packages", "droplets"}) {

@@ -81,6 +81,9 @@ func New(c Config) *Stager {
 	return &Stager{c: c, poke: make(chan struct{}, 1), running: map[string]string{}, failed: map[string]int{}, grown: map[string]bool{}}
 }
 
+// Concerns are the nouns whose changes a Stager should be told of, by Stage.
+func Concerns() []cf.Noun { return []cf.Noun{"builds"} }
+
 // Stage says that the ledger holds a build to be done. It does not wait.
 func (s *Stager) Stage(context.Context, string) error {
 	select {

@@ -11,6 +11,7 @@ import (
 	"github.com/dewpaas/dew/cf"
 	"github.com/dewpaas/dew/cmd/dew/identity"
 	"github.com/dewpaas/dew/router/feed"
+	"github.com/dewpaas/dew/stager/staging"
 )
 
 // hint is one line of the stream: nouns of which something changed.
@@ -34,11 +35,11 @@ type follower struct {
 func concerns(role string) []cf.Noun {
 	switch role {
 	case identity.Cell:
-		return append(cell.Concerns(), "placements")
+		return append(cell.Concerns(), cell.Orders()...)
 	case identity.Router:
 		return feed.Concerns()
 	case identity.Stager:
-		return []cf.Noun{"builds"}
+		return staging.Concerns()
 	}
 	return nil
 }
