@@ -20,6 +20,7 @@ type scope struct {
 
 	// What follows is nil until it is asked for.
 	mine, spaces              set // a cell's: of instances that are placed there; a stager's: of builds that it has
+	packages                  set // a stager's: that it builds
 	near                      set // apps that a network policy connects with a cell's
 	routes, domains           set // that lead to either
 	groups                    set // security groups that are bound to the spaces
@@ -51,17 +52,17 @@ func among[T any, P interface {
 	return all, err
 }
 
-// place works out which apps and spaces are the peer's.
+// place works out which apps, spaces and packages are the peer's.
 func (s *scope) place() (err error) {
 	if s.mine != nil {
 		return nil
 	}
-	mine, spaces := set{}, set{}
+	mine, spaces, packages := set{}, set{}, set{}
 	if s.role == identity.Stager {
 		var list []*cf.Build
 		list, err = s.held()
 		for _, b := range list {
-			mine[b.AppGUID], spaces[b.SpaceGUID] = true, true
+			mine[b.AppGUID], spaces[b.SpaceGUID], packages[b.PackageGUID] = true, true, true
 		}
 		s.near = set{} // who builds reaches nobody
 	} else {
@@ -72,7 +73,7 @@ func (s *scope) place() (err error) {
 		}
 	}
 	if err == nil {
-		s.mine, s.spaces = mine, spaces
+		s.mine, s.spaces, s.packages = mine, spaces, packages
 	}
 	return err
 }

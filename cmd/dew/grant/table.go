@@ -369,8 +369,8 @@ func writeLease(s *scope, old, now *cf.Lease) (bool, error) {
 }
 
 func packageOfStager(s *scope, p *cf.Package) (*cf.Package, error) {
-	ok, err := s.has(func(b *cf.Build) bool { return b.PackageGUID == p.GUID })
-	return show(p, ok, err)
+	err := s.place()
+	return show(p, s.packages[p.GUID], err)
 }
 
 func appOfStager(s *scope, a *cf.App) (*cf.App, error) {
