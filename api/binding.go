@@ -164,18 +164,12 @@ func (c *call) bindingFrom(b bindingBody) (*cf.ServiceBinding, *cf.ServiceInstan
 		return one, i, s, a, nil
 	case keyBinding:
 		// Keys are the owners': they outlive every share.
-		if err := c.canOwn(owner); err != nil {
+		if err := c.allow(owner, develop); err != nil {
 			return nil, nil, nil, nil, err
 		}
 		return one, i, owner, nil, goodKeyBinding(one, i)
 	}
 	return nil, nil, nil, nil, unprocessable("Type must be 'app' or 'key'")
-}
-
-// canOwn refuses who may not change what a space owns, though he sees it.
-func (c *call) canOwn(s *cf.Space) error {
-	_, err := c.space(s.GUID, develop, "Space")
-	return unlessForbidden(err, forbidden())
 }
 
 // bindableInstance is one that the caller sees, be it shared, and its owner.

@@ -174,7 +174,8 @@ func (c *call) mappable(guid string, r *cf.Route) (*cf.App, error) {
 	if err != nil || a == nil {
 		return nil, orElse(err, gone)
 	}
-	if _, err := c.space(a.SpaceGUID, look, "App"); err != nil {
+	s, err := c.space(a.SpaceGUID, look, "App")
+	if err != nil {
 		return nil, unlessForbidden(err, gone)
 	}
 	has, err := c.has(a.SpaceGUID, sharedRoutes(), r.GUID, r.SpaceGUID)
@@ -184,8 +185,7 @@ func (c *call) mappable(guid string, r *cf.Route) (*cf.App, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.space(a.SpaceGUID, operate, "App")
-	return a, err
+	return a, c.allow(s, operate)
 }
 
 // addOrUpdate maps a route. Mapping twice is no error, but may change the protocol.
