@@ -1,17 +1,15 @@
 package api
 
 import (
-	"bufio"
-	"io"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dewpaas/dew/api/egress"
 	"github.com/dewpaas/dew/api/logcache"
+	"github.com/dewpaas/dew/api/logcache/draintest"
 	"github.com/dewpaas/dew/cf"
 )
 
@@ -24,15 +22,7 @@ func TestOneOfSeveralAPIsDrains(t *testing.T) {
 	}
 	defer l.Close()
 	got := make(chan string, 100)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go messages(c, got)
-		}
-	}()
+	go draintest.Accept(l, got)
 	guard := egress.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	var caches []*logcache.Cache
 	kept := func(holder string, store cf.Store) func(*Config) {
@@ -101,26 +91,5 @@ func TestOneOfSeveralAPIsDrains(t *testing.T) {
 	say("six")
 	for m := ""; !strings.HasSuffix(m, " six\n"); {
 		m = <-got
-	}
-}
-
-// messages reads octet-counted messages (RFC 6587 3.4.1) until the connection ends.
-func messages(c net.Conn, out chan<- string) {
-	defer c.Close()
-	in := bufio.NewReader(c)
-	for {
-		size, err := in.ReadString(' ')
-		if err != nil {
-			return
-		}
-		n, err := strconv.Atoi(strings.TrimSpace(size))
-		if err != nil {
-			return
-		}
-		text := make([]byte, n)
-		if _, err := io.ReadFull(in, text); err != nil {
-			return
-		}
-		out <- string(text)
 	}
 }

@@ -1,7 +1,6 @@
 package logcache
 
 import (
-	"bufio"
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,13 +10,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/dewpaas/dew/api/egress"
+	"github.com/dewpaas/dew/api/logcache/draintest"
 	"github.com/dewpaas/dew/cf"
 )
 
@@ -36,27 +35,6 @@ func drainCache(t *testing.T) *Cache {
 		}
 	})
 	return c
-}
-
-// frames reads messages with their length in front until the connection ends.
-func frames(conn net.Conn, out chan<- string) {
-	in := bufio.NewReader(conn)
-	for {
-		size, err := in.ReadString(' ')
-		if err != nil {
-			return
-		}
-		n, err := strconv.Atoi(strings.TrimSpace(size))
-		if err != nil {
-			out <- "bad length " + size
-			return
-		}
-		text := make([]byte, n)
-		if _, err := io.ReadFull(in, text); err != nil {
-			return
-		}
-		out <- string(text)
-	}
 }
 
 func receive(t *testing.T, from <-chan string) string {
@@ -84,7 +62,7 @@ func TestDrainOverTCPComesBack(t *testing.T) {
 				return
 			}
 			conns <- conn
-			go frames(conn, got)
+			go draintest.Frames(conn, got)
 		}
 	}()
 	c := drainCache(t)
@@ -126,15 +104,7 @@ func TestDrainOverTLS(t *testing.T) {
 	}
 	defer l.Close()
 	got := make(chan string, 10)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go frames(conn, got)
-		}
-	}()
+	go draintest.Accept(l, got)
 	c := drainCache(t)
 	c.guard.Roots = x509.NewCertPool()
 	c.guard.Roots.AddCert(s.Certificate())
@@ -194,7 +164,7 @@ func TestSlowDrainBlocksNobody(t *testing.T) {
 		t.Errorf("the newest line is %.20q", got[0])
 	}
 	got := make(chan string, lines+10)
-	go frames(conn, got)
+	go draintest.Frames(conn, got)
 	for m := ""; !strings.Contains(m, "messages were dropped because the drain is slow"); {
 		m = receive(t, got)
 		say(c, "more")
@@ -274,7 +244,7 @@ func TestDrainThatRestarts(t *testing.T) {
 				mu.Lock()
 				conns = append(conns, conn)
 				mu.Unlock()
-				open.Go(func() { frames(conn, got) })
+				open.Go(func() { draintest.Frames(conn, got) })
 			}
 		})
 		return func() {
@@ -327,7 +297,7 @@ func TestDrainBeginsWithKeptLines(t *testing.T) {
 	got := make(chan string, 100)
 	go func() {
 		if conn, err := l.Accept(); err == nil {
-			frames(conn, got)
+			draintest.Frames(conn, got)
 		}
 	}()
 	c := drainCache(t)
