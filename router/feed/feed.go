@@ -54,7 +54,7 @@ func New(ledger Ledger, table *router.Table, log *slog.Logger) *Feed {
 
 // Concerns are the nouns whose changes a Feed should be woken for.
 func Concerns() []cf.Noun {
-	return []cf.Noun{"routes", "destinations", "domains", "apps", "placements", "reports"}
+	return []cf.Noun{"routes", "destinations", "domains", "placements", "reports"}
 }
 
 // Wake makes the feed look at the ledger now. It never blocks.
