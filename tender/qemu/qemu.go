@@ -89,7 +89,7 @@ func reachable(dir string) error {
 	for err == nil && dir != "/" {
 		var info os.FileInfo
 		if info, err = os.Stat(dir); err == nil && info.Mode()&0o001 == 0 {
-			return fmt.Errorf("QEMU's root directory is below %s, which is not searchable for all. Remedy: set TMPDIR to a folder that is, or chmod o+x %s", dir, dir)
+			return fmt.Errorf("QEMU's root directory is below %s, which is not searchable for all. Remedy: chmod o+x %s, or take another folder", dir, dir)
 		}
 		dir = filepath.Dir(dir)
 	}
